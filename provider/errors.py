@@ -1,0 +1,251 @@
+"""Every error that Windsock raises on purpose.
+
+::
+
+    WindsockError
+    ├── ConfigurationError      a setting, a stack or a component is wrong
+    │   ├── SettingInvalid · StackNotFound · StackInvalid · ComponentInvalid
+    │   └── FlavorNotFound · MissingExtra · ConnectionNotFound
+    ├── PipelineError           a pipeline cannot be compiled
+    │   ├── PipelineInvalid · PipelineFileInvalid · ReferenceMisuse · DuplicateName
+    │   └── UnknownParameter · TypeMismatch · StepNotImportable
+    ├── StepError               a step ran, and something is wrong with it
+    │   └── StepFailed · OutputMismatch · NoActiveStep
+    ├── ArtifactError
+    │   ├── ArtifactNotFound · ArtifactCorrupted · StoreUnavailable
+    │   └── MaterializerNotFound · PickleRefused
+    ├── MetadataError
+    │   └── MetadataUnavailable · SchemaOutdated · RecordNotFound · Conflict
+    ├── RegistryError
+    │   └── ModelNotFound · AliasNotFound · PromotionConflict · GateFailed
+    ├── DeploymentError
+    │   └── DeploymentNotFound · DeploymentFailed
+    ├── MonitoringError
+    │   └── BaselineNotFound · DataUnreadable · ProfileMismatch
+    ├── ValidationFailed        data do not meet their expectations
+    └── NotPermitted            the actor may not do this
+
+A message says what was asked and what was found; ``hint`` says what to do next, usually a command.
+``facts`` are the values behind the message, readable as attributes; they survive pickling, because an
+error crosses process borders in Airflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+
+class WindsockError(Exception):
+    """The root: catch it to catch everything that Windsock raises on purpose."""
+
+    def __init__(self, message: str, *, hint: str | None = None, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.facts = facts
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["facts"][name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}") from None
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.hint, self.facts)
+
+
+def _rebuild(cls: type[WindsockError], message: str, hint: str | None, facts: dict[str, Any]) -> WindsockError:
+    return cls(message, hint=hint, **facts)
+
+
+def did_you_mean(asked: str, known: Iterable[str]) -> str:
+    """``Did you mean "x"? Known: a, b, x.``, with the question only when something is close."""
+    names = sorted(known)
+    close = get_close_matches(asked, names, n=1)
+    listing = f"Known: {', '.join(names)}." if names else "None is known."
+    return f'Did you mean "{close[0]}"? {listing}' if close else listing
+
+
+class ConfigurationError(WindsockError):
+    """A setting, a stack file or a component is wrong."""
+
+
+class SettingInvalid(ConfigurationError):
+    """A ``[windsock]`` setting has a value that cannot be used."""
+
+
+class StackNotFound(ConfigurationError):
+    """No stack of that name."""
+
+
+class StackInvalid(ConfigurationError):
+    """A stack file cannot be read; names the file and the line."""
+
+
+class ComponentInvalid(ConfigurationError):
+    """A component class or its configuration is wrong."""
+
+
+class FlavorNotFound(ConfigurationError):
+    """No implementation of that kind is known under that name."""
+
+
+class MissingExtra(ConfigurationError):
+    """A flavor or a type needs a package that is not installed; the hint is the command to run."""
+
+
+class ConnectionNotFound(ConfigurationError):
+    """No Airflow connection of that id."""
+
+
+class PipelineError(WindsockError):
+    """A pipeline cannot be compiled."""
+
+
+class PipelineInvalid(PipelineError):
+    """The graph is wrong: a cycle, an unknown step, an argument too many."""
+
+
+class PipelineFileInvalid(PipelineError):
+    """A pipeline file cannot be read; names the file and the line."""
+
+
+class ReferenceMisuse(PipelineError):
+    """The output of a step was used as a value while the pipeline was being wired."""
+
+
+class DuplicateName(PipelineError):
+    """Two things of one pipeline have the same name."""
+
+
+class UnknownParameter(PipelineError):
+    """A parameter that the pipeline or the step does not have."""
+
+
+class TypeMismatch(PipelineError):
+    """The type of an output does not fit the argument it is wired to."""
+
+
+class StepNotImportable(PipelineError):
+    """A step for remote compute is defined where a remote process cannot import it."""
+
+
+class StepError(WindsockError):
+    """Something is wrong with a step that ran."""
+
+
+class StepFailed(StepError):
+    """A step raised; the original exception is ``__cause__``."""
+
+
+class OutputMismatch(StepError):
+    """A step returned something else than its annotation or its named outputs say."""
+
+
+class NoActiveStep(StepError):
+    """``windsock.context()`` was called outside a running step."""
+
+
+class ArtifactError(WindsockError):
+    """An artifact cannot be stored, found or read."""
+
+
+class ArtifactNotFound(ArtifactError):
+    """No such artifact or version, or its content is gone from the store."""
+
+
+class ArtifactCorrupted(ArtifactError):
+    """The content read is not the content that was recorded: the digests differ."""
+
+
+class StoreUnavailable(ArtifactError):
+    """The artifact store does not answer, or its bucket is gone."""
+
+
+class MaterializerNotFound(ArtifactError):
+    """No materializer knows how to store a value of this type."""
+
+
+class PickleRefused(ArtifactError):
+    """Loading would run a pickle, and nobody allowed it."""
+
+
+class MetadataError(WindsockError):
+    """The metadata database cannot do what was asked."""
+
+
+class MetadataUnavailable(MetadataError):
+    """The metadata database does not answer."""
+
+
+class SchemaOutdated(MetadataError):
+    """The database's schema is missing, older or newer than this Windsock's."""
+
+
+class RecordNotFound(MetadataError):
+    """No such run, step run, report or other record."""
+
+
+class Conflict(MetadataError):
+    """Somebody else changed the record first (compare-and-set failed)."""
+
+
+class RegistryError(WindsockError):
+    """The model registry refuses."""
+
+
+class ModelNotFound(RegistryError):
+    """No model of that name, or no such version."""
+
+
+class AliasNotFound(RegistryError):
+    """The model has no such alias."""
+
+
+class PromotionConflict(RegistryError):
+    """The alias moved while a promotion was being decided."""
+
+
+class GateFailed(RegistryError):
+    """A model version does not pass a gate of its promotion."""
+
+
+class DeploymentError(WindsockError):
+    """A deployment cannot be made, changed or found."""
+
+
+class DeploymentNotFound(DeploymentError):
+    """No deployment of that name."""
+
+
+class DeploymentFailed(DeploymentError):
+    """The server of a deployment did not become ready."""
+
+
+class MonitoringError(WindsockError):
+    """Drift or performance cannot be computed."""
+
+
+class BaselineNotFound(MonitoringError):
+    """The model version has no baseline profile."""
+
+
+class DataUnreadable(MonitoringError):
+    """The data to look at cannot be read."""
+
+
+class ProfileMismatch(MonitoringError):
+    """Two profiles were made with different edges and cannot be merged or compared."""
+
+
+class ValidationFailed(WindsockError):
+    """Data do not meet their expectations."""
+
+
+class NotPermitted(WindsockError):
+    """The actor may not do this."""

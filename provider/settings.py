@@ -1,0 +1,89 @@
+"""Settings: where Windsock keeps its things and which stack is active.
+
+One frozen value, made at a door (CLI, operator, server) and handed down; nothing reads the environment in the
+middle of the code. Each setting is looked up as ``WINDSOCK_<NAME>``, then ``AIRFLOW__WINDSOCK__<NAME>``, then in
+the mapping given (in Airflow processes: the ``[windsock]`` section), then its default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import SettingInvalid
+
+_TRUE = {"1", "true", "t", "yes", "y", "on"}
+_FALSE = {"0", "false", "f", "no", "n", "off"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The ``[windsock]`` section, resolved.
+
+    ``home`` holds everything that has no better place: the default database, artifacts, the artifact cache,
+    servers' state. ``stacks_folders`` are searched in order for ``<name>.yaml``.
+    """
+
+    home: Path
+    sql_alchemy_conn: str
+    stack: str
+    stacks_folders: tuple[Path, ...]
+    actor: str
+    step_cache: bool
+
+    @classmethod
+    def load(
+        cls, options: Mapping[str, str | None] | None = None, environ: Mapping[str, str] | None = None
+    ) -> Settings:
+        """Resolve all settings. Raises ``SettingInvalid``."""
+        env = os.environ if environ is None else environ
+        given = options or {}
+
+        def option(name: str) -> str | None:
+            for key in (f"WINDSOCK_{name.upper()}", f"AIRFLOW__WINDSOCK__{name.upper()}"):
+                if env.get(key):
+                    return env[key]
+            return given.get(name) or None
+
+        home = Path(option("home") or _default_home(env)).expanduser().absolute()
+        folders = option("stacks_folder")
+        return cls(
+            home=home,
+            sql_alchemy_conn=option("sql_alchemy_conn") or f"sqlite:///{home / 'windsock.db'}",
+            stack=option("stack") or _chosen_stack(home) or "local",
+            stacks_folders=(
+                tuple(Path(p).expanduser().absolute() for p in folders.split(os.pathsep))
+                if folders
+                else (Path("stacks").absolute(), home / "stacks")
+            ),
+            actor=option("actor") or env.get("USER") or env.get("LOGNAME") or "unknown",
+            step_cache=_boolean("step_cache", option("step_cache"), default=True),
+        )
+
+
+def _default_home(env: Mapping[str, str]) -> Path:
+    airflow_home = env.get("AIRFLOW_HOME")
+    return Path(airflow_home) / "windsock" if airflow_home else Path.home() / ".windsock"
+
+
+def _chosen_stack(home: Path) -> str | None:
+    """What ``windsock stack use`` wrote last."""
+    try:
+        return (home / "active_stack").read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def _boolean(name: str, text: str | None, *, default: bool) -> bool:
+    if text is None:
+        return default
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise SettingInvalid(
+        f"[windsock] {name} is {text!r}, which is neither true nor false.",
+        hint=f"Set WINDSOCK_{name.upper()}=true or =false.",
+    )
