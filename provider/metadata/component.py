@@ -1,0 +1,117 @@
+"""The metadata database as a stack component: where it is, and whether it answers."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from ..component import CheckResult, Component, ComponentConfig
+from ..errors import ComponentInvalid, MissingExtra
+
+if TYPE_CHECKING:
+    from ..security.credentials import Connection
+    from . import Metadata
+
+_DRIVERS = {
+    "mysql": ("mysql+pymysql", "pymysql", "mysql"),
+    "postgres": ("postgresql+psycopg", "psycopg", "postgres"),
+    "postgresql": ("postgresql+psycopg", "psycopg", "postgres"),
+    "sqlite": ("sqlite", "sqlite3", ""),
+}
+"""Airflow's connection type -> SQLAlchemy's driver, its module, and the extra that brings it."""
+
+
+class SqlMetadataStoreConfig(ComponentConfig):
+    """``connection`` is an Airflow connection id, ``url`` an SQLAlchemy URL without a password; or neither."""
+
+    connection: str | None = None
+    url: str | None = Field(default=None, repr=False)
+
+    @model_validator(mode="after")
+    def _not_both(self) -> Self:
+        if self.connection and self.url:
+            raise ValueError("say connection or url, not both")
+        return self
+
+
+class SqlMetadataStore(Component):
+    """SQLite, PostgreSQL or MySQL. Without options: ``[windsock] sql_alchemy_conn``."""
+
+    kind = "metadata_store"
+    Config = SqlMetadataStoreConfig
+
+    def url(self) -> str:
+        """The SQLAlchemy URL, **with** its password: for the engine, never for a log."""
+        if self.config.connection:
+            return connection_url(self.context.credentials.connection(self.config.connection))
+        return str(self.config.url or self.context.settings.sql_alchemy_conn)
+
+    def open(self) -> Metadata:
+        """Raises ``MetadataUnavailable``, ``SchemaOutdated``."""
+        from . import Metadata
+
+        return Metadata.open(self.url())
+
+    def check(self) -> CheckResult:
+        """Write an audit event and roll it back: proves connection, schema and the right to write."""
+        metadata = self.open()
+        try:
+            with metadata.transaction():
+                metadata.audit.append(
+                    actor="windsock", action="check", subject_kind="stack", subject="check", before=None, after=None
+                )
+                raise _RollBack
+        except _RollBack:
+            return CheckResult(ok=True, detail=f"{safe_url(self.url())}: wrote a row and rolled it back")
+
+
+class _RollBack(Exception):  # noqa: N818  a signal, not an error
+    pass
+
+
+def connection_url(connection: Connection) -> str:
+    """An Airflow connection as an SQLAlchemy URL, password included."""
+    from sqlalchemy import URL
+
+    try:
+        driver, module, extra = _DRIVERS[connection.conn_type]
+    except KeyError:
+        raise ComponentInvalid(
+            f'Connection "{connection.conn_id}" is of type "{connection.conn_type}", which is no database.',
+            hint=f"Use one of: {', '.join(sorted(_DRIVERS))}.",
+        ) from None
+    if find_spec(module) is None:
+        raise MissingExtra(
+            f'Connection "{connection.conn_id}" needs {module}, which is not installed.',
+            hint=f"Run: pip install 'airflow-provider-windsock[{extra}]'",
+        )
+    if driver == "sqlite":
+        return f"sqlite:///{connection.host or connection.schema or ''}"
+    url = URL.create(
+        driver,
+        username=connection.login,
+        password=connection.password,
+        host=connection.host,
+        port=connection.port,
+        database=connection.schema,
+        query=_query(connection.extra),
+    )
+    return url.render_as_string(hide_password=False)
+
+
+def safe_url(url: str) -> str:
+    """The URL with its password as ``***``."""
+    from sqlalchemy import make_url
+
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def _query(extra: Any) -> dict[str, str]:
+    """Connection options of the driver (``sslmode``, ``connect_timeout``…), without Airflow's own extras."""
+    return {k: str(v) for k, v in extra.items() if isinstance(v, (str, int)) and k in _OPTIONS}
+
+
+_OPTIONS = {"sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name", "options", "charset"}

@@ -1,0 +1,333 @@
+"""A stack: a named set of components, read from ``<name>.yaml``.
+
+A file names only what differs from the built-in stack ``local``, which needs no file::
+
+    name: production
+    artifact_store: {flavor: s3, bucket: acme-ml, connection: aws_ml}
+    compute:
+      default: local
+      kubernetes: {namespace: ml, image: ghcr.io/acme/churn:1.4.0}
+    deployer: sagemaker                                # short for {flavor: sagemaker}
+
+Every task loads one, so loading does as little as it can: the file is parsed and its shape is checked; a component's
+class is imported, and its options are validated, when the component is first used. :meth:`Stack.check` uses them all.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from .errors import ComponentInvalid, StackInvalid, StackNotFound, did_you_mean
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .artifacts.store import ArtifactStore
+    from .component import CheckResult, Component
+    from .compute.base import Compute
+    from .deployers.base import Deployer
+    from .metadata import Metadata
+    from .monitoring.detector import DriftDetector
+    from .registry.models import ModelRegistry
+    from .security.credentials import Credentials
+    from .yaml_lines import YamlDocument
+
+LOCAL = "local"
+
+DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "artifact_store": {"flavor": "local"},
+        "metadata_store": {"flavor": "sql"},
+        "compute": {"default": "local", "local": {"flavor": "local"}},
+        "model_registry": {"flavor": "native"},
+        "deployer": {"flavor": "local"},
+        "drift_detector": {"flavor": "statistical"},
+    }
+)
+"""The built-in stack ``local``, and what every other stack starts from."""
+
+
+@dataclass(frozen=True)
+class ComponentCheck:
+    """One row of ``windsock stack check``. ``kind`` of a named compute is ``compute.<name>``."""
+
+    kind: str
+    flavor: str
+    result: CheckResult
+    seconds: float
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.kind, self.flavor, self.result, self.seconds))
+
+
+class Stack:
+    """The components of one stack, each built once, when it is first asked for.
+
+    Thread-safe. Components open their connections on first use, so a stack may be loaded before a fork and used
+    after it as long as nothing was used in between.
+    """
+
+    def __init__(
+        self,
+        description: Mapping[str, Any],
+        *,
+        settings: Settings,
+        credentials: Credentials,
+        document: YamlDocument | None = None,
+    ) -> None:
+        self.name: str = description["name"]
+        self.description = description
+        self.settings = settings
+        self.credentials = credentials
+        self._document = document
+        self._built: dict[str, Any] = {}
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        return f"<Stack {self.name!r}>"
+
+    @classmethod
+    def load(
+        cls, name: str | None = None, *, settings: Settings | None = None, credentials: Credentials | None = None
+    ) -> Stack:
+        """The stack ``name``, or the active one. Raises ``StackNotFound``, ``StackInvalid``."""
+        settings = settings or Settings.load()
+        if credentials is None:
+            from .security.credentials import EnvironmentCredentials
+
+            credentials = EnvironmentCredentials()
+        description, document = _read(name or settings.stack, settings)
+        return cls(description, settings=settings, credentials=credentials, document=document)
+
+    @classmethod
+    def names(cls, settings: Settings | None = None) -> list[str]:
+        """Every stack that can be loaded here: ``local``, and one for each file of the stacks folders."""
+        settings = settings or Settings.load()
+        return sorted({LOCAL, *(path.stem for path in _files(settings))})
+
+    @classmethod
+    def describe(cls, name: str | None = None, *, settings: Settings | None = None) -> Mapping[str, Any]:
+        """The merged options of a stack as plain data; builds and imports no component.
+
+        ``{"name": …, "file": str | None, <kind>: {"flavor": …, …}, "compute": {"default": name, name: {"flavor": …}}}``
+        """
+        settings = settings or Settings.load()
+        return _read(name or settings.stack, settings)[0]
+
+    @property
+    def metadata(self) -> Metadata:
+        """The metadata database, open. Raises ``MetadataUnavailable``, ``SchemaOutdated``."""
+        with self._lock:
+            if "metadata" not in self._built:
+                self._built["metadata"] = self.component("metadata_store").open()
+            return cast("Metadata", self._built["metadata"])
+
+    @property
+    def artifact_store(self) -> ArtifactStore:
+        return cast("ArtifactStore", self.component("artifact_store"))
+
+    @property
+    def model_registry(self) -> ModelRegistry:
+        return cast("ModelRegistry", self.component("model_registry"))
+
+    @property
+    def deployer(self) -> Deployer:
+        return cast("Deployer", self.component("deployer"))
+
+    @property
+    def drift_detector(self) -> DriftDetector:
+        return cast("DriftDetector", self.component("drift_detector"))
+
+    def compute(self, name: str | None = None) -> Compute:
+        """Where a step runs: the named entry of ``compute:``, or its default."""
+        entries = self.description["compute"]
+        name = name or entries["default"]
+        if name == "default" or name not in entries:
+            raise StackInvalid(
+                f'Stack "{self.name}" has no compute "{name}".',
+                hint=did_you_mean(name, entries.keys() - {"default"}),
+                stack=self.name,
+            )
+        return cast("Compute", self._build("compute", entries[name], "compute", name))
+
+    def has(self, kind: str) -> bool:
+        """Whether the stack has a component of that kind (an alerter is optional, a deployer always there)."""
+        return kind in self.description
+
+    def component(self, kind: str) -> Any:
+        """The stack's component of ``kind``. Raises ``StackInvalid`` when it has none."""
+        if kind == "compute":
+            return self.compute()
+        options = self.description.get(kind)
+        if not isinstance(options, Mapping):
+            configured = [k for k in self.description if k not in {"name", "file"}]
+            raise StackInvalid(
+                f'Stack "{self.name}" has no {kind}.',
+                hint=f'Add "{kind}:" to {self.description["file"] or "a stack file"}. {did_you_mean(kind, configured)}',
+                stack=self.name,
+                kind=kind,
+            )
+        return self._build(kind, options, kind)
+
+    def parts(self) -> list[tuple[str, str]]:
+        """``(kind, flavor)`` of every component; a compute is ``compute.<name>``."""
+        rows = []
+        for kind, options in self.description.items():
+            if kind == "compute":
+                rows += [(f"compute.{name}", o["flavor"]) for name, o in options.items() if name != "default"]
+            elif isinstance(options, Mapping):
+                rows.append((kind, options["flavor"]))
+        return rows
+
+    def check(self, *, timeout: float = 30.0) -> list[ComponentCheck]:
+        """Prove every component with a live round trip, all at once. Never raises; an outage is a row."""
+        from .stack_check import check_parts
+
+        return check_parts(self, timeout=timeout)
+
+    def part(self, label: str) -> Any:
+        """A component by its label in :meth:`parts`."""
+        kind, _, name = label.partition(".")
+        return self.compute(name) if kind == "compute" and name else self.component(kind)
+
+    def _build(self, kind: str, options: Mapping[str, Any], *path: str) -> Component:
+        label = ".".join(path)
+        with self._lock:
+            built = self._built.get(label)
+            if built is None:
+                built = self._built[label] = self._new(kind, options, path)
+            return cast("Component", built)
+
+    def _new(self, kind: str, options: Mapping[str, Any], path: tuple[str, ...]) -> Component:
+        from .component import ComponentContext
+        from .flavors import resolve
+
+        where = self._document.where(*path, "flavor") if self._document else None
+        cls = resolve(kind, options["flavor"], where)
+        context = ComponentContext(settings=self.settings, credentials=self.credentials)
+        try:
+            return cls.from_mapping({k: v for k, v in options.items() if k != "flavor"}, context)
+        except ComponentInvalid as error:
+            if self._document is None:
+                raise
+            # pydantic names the field, the file knows its line.
+            fields = error.facts.get("fields") or [""]
+            place = self._document.where(*path, *fields[0].split("."))
+            raise ComponentInvalid(f"{place}: {error.message}", hint=error.hint, **error.facts) from None
+
+
+def _files(settings: Settings) -> Iterator[Path]:
+    for folder in settings.stacks_folders:
+        for suffix in ("*.yaml", "*.yml"):
+            yield from sorted(folder.glob(suffix))
+
+
+def find_file(name: str, settings: Settings) -> Path | None:
+    """The file of a stack: the first ``<name>.yaml`` of the stacks folders. None for the built-in ``local``."""
+    if "/" in name or "\\" in name:
+        return None
+    for folder in settings.stacks_folders:
+        for suffix in (".yaml", ".yml"):
+            path = folder / f"{name}{suffix}"
+            if path.is_file():
+                return path
+    return None
+
+
+def _read(name: str, settings: Settings) -> tuple[Mapping[str, Any], YamlDocument | None]:
+    path = find_file(name, settings)
+    if path is not None:
+        stat = path.stat()
+        return _read_file(name, path, stat.st_mtime_ns, stat.st_size)
+    if name == LOCAL:
+        return MappingProxyType({"name": LOCAL, "file": None, **DEFAULTS}), None
+    folders = ", ".join(str(folder) for folder in settings.stacks_folders)
+    raise StackNotFound(
+        f'Stack "{name}" is not known: no {name}.yaml in {folders}.',
+        hint=did_you_mean(name, Stack.names(settings)),
+        stack=name,
+    )
+
+
+@lru_cache(maxsize=32)
+def _read_file(name: str, path: Path, mtime: int, size: int) -> tuple[Mapping[str, Any], YamlDocument]:
+    """Parse a stack file; again only when its time or size has changed."""
+    from .yaml_lines import read_yaml
+
+    document = read_yaml(path, error=StackInvalid)
+    return MappingProxyType(_merge(name, document)), document
+
+
+def _merge(name: str, document: YamlDocument) -> dict[str, Any]:
+    from .component import KINDS
+
+    data = document.data if document.data is not None else {}
+    if not isinstance(data, dict):
+        raise _invalid(document, (), f"a stack is a mapping of kind to component, and this is a {type(data).__name__}.")
+    kinds = [kind for kind in KINDS if kind != "step"]
+    for key in data:
+        if key not in kinds and key != "name":
+            raise _invalid(document, (key,), f'"{key}" is no kind of component.', did_you_mean(str(key), kinds))
+    if data.get("name", name) != name:
+        raise _invalid(
+            document,
+            ("name",),
+            f'the file is called "{name}" and the stack in it "{data["name"]}".',
+            "Let both be the same: the file's name is what WINDSOCK_STACK and `windsock stack use` take.",
+        )
+    merged: dict[str, Any] = {"name": name, "file": document.file, **DEFAULTS}
+    for kind, value in data.items():
+        if kind == "compute":
+            merged[kind] = _computes(value, document)
+        elif kind != "name":
+            default = DEFAULTS.get(kind, {}).get("flavor")
+            merged[kind] = _options(value, (kind,), document, default=default)
+    return merged
+
+
+def _computes(value: Any, document: YamlDocument) -> dict[str, Any]:
+    """``{"default": name, name: options…}``; an entry's flavor is its name unless it says otherwise."""
+    entries: dict[str, Any] = {"local": {"flavor": "local"}}
+    if isinstance(value, str):
+        value = {"default": value, value: {}}
+    if not isinstance(value, dict):
+        raise _invalid(
+            document, ("compute",), 'compute is a mapping: "default", and a name and options for each place.'
+        )
+    for name, options in value.items():
+        if name != "default":
+            entries[str(name)] = _options(options, ("compute", str(name)), document, default=str(name))
+    default = value.get("default", "local")
+    if default not in entries:
+        raise _invalid(
+            document,
+            ("compute", "default"),
+            f'compute "{default}" is not defined.',
+            did_you_mean(str(default), entries),
+        )
+    return {"default": default, **entries}
+
+
+def _options(value: Any, path: tuple[str, ...], document: YamlDocument, *, default: str | None) -> dict[str, Any]:
+    label = ".".join(path)
+    if isinstance(value, str):
+        return {"flavor": value}
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        raise _invalid(document, path, f"{label} is a flavor or a mapping with a flavor, and here a {value!r}.")
+    flavor = value.get("flavor", default)
+    if not isinstance(flavor, str):
+        raise _invalid(document, path, f'{label} has no "flavor".', f"For example: {label}: {{flavor: local}}")
+    return {"flavor": flavor, **{str(k): v for k, v in value.items() if k != "flavor"}}
+
+
+def _invalid(document: YamlDocument, path: tuple[Any, ...], what: str, hint: str | None = None) -> StackInvalid:
+    keys = tuple(str(key) for key in path)
+    return StackInvalid(f"{document.where(*keys)}: {what}", hint=hint, file=document.file, line=document.line(*keys))
