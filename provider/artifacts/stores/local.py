@@ -1,0 +1,197 @@
+"""Flavor ``local``: artifacts in a folder of this machine or of a shared file system.
+
+Written without fsspec on purpose: its local file system neither creates exclusively nor syncs, and costs more than
+the write for a small value. Blobs are read-only files; a key appears by ``link``, which never overwrites.
+
+Durability: by default nothing is synced, as with SQLite's ``synchronous=NORMAL``. A killed process loses nothing; a
+power failure may lose the last seconds, which reading then reports (digest or size) and a retry repairs. With
+``fsync: true`` blob and folder are synced before the key appears (about 1 ms a small value, disk speed for big ones).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import stat
+import time
+import uuid
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ...component import ComponentConfig, ComponentContext
+from ...faults import reach
+from ..store import ArtifactStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_STAGING = ".staging"
+_STALE = 24 * 3600
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
+
+
+class LocalArtifactStoreConfig(ComponentConfig):
+    """``path``: the folder, by default ``<home>/artifacts``. ``fsync``: survive a power failure, too."""
+
+    path: Path | None = None
+    fsync: bool = False
+
+
+class LocalArtifactStore(ArtifactStore):
+    """Artifacts as read-only files below one folder."""
+
+    Config = LocalArtifactStoreConfig
+
+    def __init__(self, config: ComponentConfig | None = None, context: ComponentContext | None = None) -> None:
+        super().__init__(config, context)
+        given: Path | None = self.config.path
+        self._folder = given.expanduser().absolute() if given else self.context.settings.home / "artifacts"
+        self._root = self._folder.as_uri()
+        self._swept = False
+
+    @property
+    def root(self) -> str:
+        return self._root
+
+    def find_size(self, key: str) -> int | None:
+        with self._errors("looking up"):
+            try:
+                found = (self._folder / key).stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return None if stat.S_ISDIR(found.st_mode) else found.st_size
+
+    def read(self, key: str) -> BinaryIO:
+        with self._errors("reading"):
+            try:
+                return (self._folder / key).open("rb")
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+                raise self.not_found(key) from None
+
+    def write(self, key: str, source: Path | bytes, *, overwrite: bool = False) -> bool:
+        target = self._folder / key
+        if isinstance(source, Path) and source.parent.parent == self._folder / _STAGING:
+            return self._publish(source, target, overwrite=overwrite)
+        with self.stage() as folder:
+            temporary = folder / "blob"
+            with self._errors("writing"):
+                if isinstance(source, bytes):
+                    temporary.write_bytes(source)
+                else:
+                    shutil.copyfile(source, temporary)
+            return self._publish(temporary, target, overwrite=overwrite)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        base = self._folder / prefix.rpartition("/")[0]
+        for parent, folders, names in os.walk(base):
+            if _STAGING in folders:
+                folders.remove(_STAGING)
+            for name in names:
+                key = (Path(parent) / name).relative_to(self._folder).as_posix()
+                if key.startswith(prefix):
+                    yield key
+
+    def remove(self, key: str) -> None:
+        target = self._folder / key
+        with self._errors("deleting"), suppress(FileNotFoundError, NotADirectoryError):
+            target.unlink()
+        with suppress(OSError):  # not empty: it holds other blobs
+            target.parent.rmdir()
+
+    def local_path(self, uri: str) -> Path | None:
+        return self._folder / self.key_of(uri)
+
+    @contextmanager
+    def stage(self) -> Iterator[Path]:
+        folder = self._folder / _STAGING / f"{os.getpid()}-{uuid.uuid4().hex}"
+        with self._errors("creating a folder"):
+            try:
+                folder.mkdir()
+            except FileNotFoundError:
+                folder.mkdir(parents=True)
+        self._sweep()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _publish(self, temporary: Path, target: Path, *, overwrite: bool) -> bool:
+        with self._errors("writing"):
+            temporary.chmod(temporary.stat().st_mode & 0o444)
+            reach("artifacts.commit.before_fsync")
+            if self.config.fsync:
+                _sync(temporary)
+            reach("artifacts.commit.before_rename")
+            try:
+                written = self._rename(temporary, target, overwrite=overwrite)
+            except FileNotFoundError:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                written = self._rename(temporary, target, overwrite=overwrite)
+            reach("artifacts.commit.after_rename")
+            if self.config.fsync:
+                _sync(target.parent)
+        return written
+
+    @staticmethod
+    def _rename(temporary: Path, target: Path, *, overwrite: bool) -> bool:
+        if overwrite:
+            temporary.replace(target)
+            return True
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return _rename_locked(temporary, target)
+        return True
+
+    def _sweep(self) -> None:
+        """Once a process: remove what killed writers left in the staging folder more than a day ago."""
+        if self._swept:
+            return
+        self._swept = True
+        with suppress(OSError), os.scandir(self._folder / _STAGING) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    if time.time() - entry.stat().st_mtime > _STALE:
+                        shutil.rmtree(entry.path, ignore_errors=True)
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            hint = None
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                hint = f"Give this user write access to {self._folder}, or set the artifact store's path."
+            elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+                hint = f"Free space on the disk of {self._folder}, or set the artifact store's path."
+            raise self.unavailable(doing, error.strerror or str(error), hint) from error
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.config, self._context)
+
+
+def _rename_locked(temporary: Path, target: Path) -> bool:
+    """``link`` where there are no hard links (FAT, some network shares): exclusive by a lock that dies with us."""
+    with (temporary.parent.parent / "lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if target.exists():
+            return False
+        temporary.replace(target)
+        return True
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
