@@ -1,23 +1,24 @@
-"""What crosses the border of a process when a step runs: who runs (:class:`RunIdentity`), what (:class:`StepInvocation`),
-and what came out (:class:`StepResult`).
+"""What crosses the border of a process when a step runs: who runs, what, and what came out.
 
-All three are plain frozen data with an exact JSON round trip: an Airflow worker, a Kubernetes pod and ``pipeline.run()``
-read the same thing. They hold references to artifacts, never values, and no credentials: a stack is named, not
-described. Standard library only, because an operator imports this when a DAG file is parsed.
+All three are plain frozen data with an exact JSON round trip: an Airflow worker, a Kubernetes pod and
+``pipeline.run()`` read the same thing. They hold references to artifacts, never values, and no credentials: a stack is
+named, not described. Standard library only, because an operator imports this when a DAG file is parsed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Ref = dict[str, Any]
-"""``{"artifact", "version", "uri", "digest", "type"}``: what an XCom carries. ``version`` is None until it is recorded."""
+"""``{"artifact", "version", "uri", "digest", "type"}``, what an XCom carries; no version before it is recorded."""
 
 Bound = dict[str, Any]
-"""One argument, ready to be loaded: ``{"value": json}``, ``{"artifact": Ref, "path": [keys…]}`` or ``{"list": [Bound…]}``."""
+"""An argument to be loaded: ``{"value": json}``, ``{"artifact": Ref, "path": [keys…]}`` or ``{"list": [Bound…]}``."""
 
 State = Literal["success", "cached", "failed", "skipped"]
 RESULT_SUFFIX = ".result.json"
@@ -55,8 +56,9 @@ class Metric(NamedTuple):
 class StepInvocation:
     """Everything that a process needs to run one step, except the stack.
 
-    ``function`` is ``"module:qualname"`` of a function, a ``Step`` or a ``Component`` class with ``run`` (then ``config``
-    is its configuration). ``run_parameters``, ``reason`` and ``triggered_by`` belong to the run and are recorded with it.
+    ``function`` is ``"module:qualname"`` of a function, a ``Step`` or a ``Component`` class with ``run`` (then
+    ``config`` is its configuration). ``run_parameters``, ``reason`` and ``triggered_by`` belong to the run and are
+    recorded with it.
     """
 
     step: str

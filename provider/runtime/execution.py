@@ -1,0 +1,154 @@
+"""Run one step: the one code path of Airflow tasks, ``pipeline.run()`` and remote processes.
+
+Order, and why: the key is computed and the cache asked before anything is loaded. The start is recorded before the
+step's code runs, so that a killed process leaves a trace. Outputs are stored before they are recorded: a reader of the
+database never finds a reference to bytes that are not there, and a retry that makes the same bytes stores nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ..faults import reach
+from .binding import Binder, Target, target
+from .cache import cache_key, usable
+from .context import StepContext, entered
+from .invocation import Ref, State, StepInvocation, StepResult
+from .outputs import artifact_record, check_types, figure_artifact, named, unrecorded_ref
+from .redaction import error_line
+
+if TYPE_CHECKING:
+    from ..artifacts.store import ArtifactStore
+    from ..stack import Stack
+    from .recorder import Recorder
+
+_FAILURE_PATIENCE = 5.0
+"""Seconds to wait for the database when a failure is to be recorded: the step's own exception matters more."""
+_PASSING = frozenset({"TaskDeferred", "AirflowRescheduleException", "AirflowTaskRescheduled"})
+"""Not an end of the step: Airflow will come back to it."""
+
+
+@dataclass
+class Execution:
+    """One step run on its way. ``stack`` is None on remote compute."""
+
+    invocation: StepInvocation
+    store: ArtifactStore
+    recorder: Recorder
+    stack: Stack | None = None
+    use_cache: bool = True
+    logger: logging.Logger | None = None
+    function: Any = None
+    cache_key: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    inputs: list[tuple[str, Ref]] = field(default_factory=list)
+    _began: float = field(default_factory=time.perf_counter)
+
+    def run(self) -> StepResult:
+        """Raises whatever the step raises, unchanged, after it has been recorded."""
+        context = StepContext(self.invocation, self.logger or self._logger(), self.store, self.stack)
+        try:
+            found, binder = self._prepare()
+            return self._cached() or self._fresh(found, binder, context)
+        except BaseException as error:
+            if not getattr(error, "gave_up_recording", False):
+                self._failed(error, context)
+            raise
+
+    def _logger(self) -> logging.Logger:
+        return logging.getLogger(f"windsock.step.{self.invocation.step}")
+
+    def _prepare(self) -> tuple[Target, Binder]:
+        found = target(self.invocation, self.function)
+        binder = Binder(self.invocation, found)
+        self.values = binder.values()
+        self.inputs = list(binder.refs())
+        if self.use_cache and self.invocation.cache:
+            self.cache_key = cache_key(self.invocation, found, binder)
+        return found, binder
+
+    def _cached(self) -> StepResult | None:
+        hit = self.recorder.find_cached(self)
+        if hit is None or not usable(hit[1], self.invocation, self.store):
+            return None
+        reach("runtime.cache.hit")
+        step_run, outputs = hit
+        result = StepResult(
+            outputs={target.name: outputs[target.name] for target in self.invocation.outputs},
+            state="cached",
+            seconds=time.perf_counter() - self._began,
+            cache_key=self.cache_key,
+            cached_from=step_run,
+        )
+        self.recorder.finish(self, result)
+        reach("runtime.cache.recorded")
+        return result
+
+    def _fresh(self, found: Target, binder: Binder, context: StepContext) -> StepResult:
+        reach("runtime.step.before_start")
+        self.recorder.start(self)
+        reach("runtime.step.started")
+        positional, keywords = binder.load(self.store)
+        reach("runtime.inputs.loaded")
+        with entered(context):
+            value = found.call(*positional, **keywords)
+        reach("runtime.function.returned")
+        outputs = named(value, self.invocation)
+        check_types(outputs, self.invocation, found.signed)
+        records = self._save(outputs)
+        result = self._result("success", context, records)
+        reach("runtime.step.before_finish")
+        refs = self.recorder.finish(self, result)
+        reach("runtime.step.finished")
+        return result.with_outputs(refs)
+
+    def _save(self, outputs: dict[str, Any]) -> list[dict[str, Any]]:
+        from ..artifacts.saving import save
+
+        records = []
+        for output in self.invocation.outputs:
+            stored = save(
+                outputs[output.name],
+                self.store,
+                declared_type=output.type,
+                allow_pickle=self.invocation.allow_pickle,
+            )
+            reach("runtime.output.saved")
+            records.append(artifact_record(output.name, output.artifact, stored))
+        return records
+
+    def _result(self, state: State, context: StepContext, records: list[dict[str, Any]]) -> StepResult:
+        figures = [
+            artifact_record(name, figure_artifact(self.invocation, name), stored)
+            for name, stored in context._figures.items()
+        ]
+        return StepResult(
+            outputs={
+                output.name: unrecorded_ref(output, record)
+                for output, record in zip(self.invocation.outputs, records, strict=False)
+            },
+            state=state,
+            metrics=context.latest_metrics(),
+            seconds=time.perf_counter() - self._began,
+            points=tuple(context._points),
+            parameters=dict(context._parameters),
+            artifacts=(*records, *figures),
+            cache_key=self.cache_key,
+        )
+
+    def _failed(self, error: BaseException, context: StepContext) -> None:
+        """Record the end of a step that raised. Never raises: the step's own exception is what matters."""
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        if kinds & _PASSING:
+            return
+        state: State = "skipped" if "AirflowSkipException" in kinds else "failed"
+        result = replace(self._result(state, context, []), error=error_line(error), error_type=type(error).__qualname__)
+        try:
+            self.recorder.finish(self, result, patience=_FAILURE_PATIENCE)
+        except Exception as second:  # noqa: BLE001 - see above
+            with suppress(Exception):
+                context.logger.warning("could not record the failure of the step: %s", error_line(second))
