@@ -16,8 +16,7 @@ class is imported, and its options are validated, when the component is first us
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
@@ -29,13 +28,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .artifacts.store import ArtifactStore
-    from .component import CheckResult, Component
+    from .component import Component
     from .compute.base import Compute
     from .deployers.base import Deployer
     from .metadata import Metadata
     from .monitoring.detector import DriftDetector
     from .registry.models import ModelRegistry
     from .security.credentials import Credentials
+    from .stack_check import ComponentCheck
     from .yaml_lines import YamlDocument
 
 LOCAL = "local"
@@ -51,19 +51,6 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 """The built-in stack ``local``, and what every other stack starts from."""
-
-
-@dataclass(frozen=True)
-class ComponentCheck:
-    """One row of ``windsock stack check``. ``kind`` of a named compute is ``compute.<name>``."""
-
-    kind: str
-    flavor: str
-    result: CheckResult
-    seconds: float
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.kind, self.flavor, self.result, self.seconds))
 
 
 class Stack:
@@ -87,7 +74,8 @@ class Stack:
         self.credentials = credentials
         self._document = document
         self._built: dict[str, Any] = {}
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._locks: dict[str, threading.RLock] = {}
 
     def __repr__(self) -> str:
         return f"<Stack {self.name!r}>"
@@ -123,10 +111,7 @@ class Stack:
     @property
     def metadata(self) -> Metadata:
         """The metadata database, open. Raises ``MetadataUnavailable``, ``SchemaOutdated``."""
-        with self._lock:
-            if "metadata" not in self._built:
-                self._built["metadata"] = self.component("metadata_store").open()
-            return cast("Metadata", self._built["metadata"])
+        return cast("Metadata", self._once("metadata", lambda: self.component("metadata_store").open()))
 
     @property
     def artifact_store(self) -> ArtifactStore:
@@ -197,12 +182,18 @@ class Stack:
         return self.compute(name) if kind == "compute" and name else self.component(kind)
 
     def _build(self, kind: str, options: Mapping[str, Any], *path: str) -> Component:
-        label = ".".join(path)
+        return cast("Component", self._once(".".join(path), lambda: self._new(kind, options, path)))
+
+    def _once(self, label: str, make: Callable[[], Any]) -> Any:
+        """A lock for each label: a database that takes long to answer keeps nobody from the artifact store."""
+        if label in self._built:
+            return self._built[label]
         with self._lock:
-            built = self._built.get(label)
-            if built is None:
-                built = self._built[label] = self._new(kind, options, path)
-            return cast("Component", built)
+            lock = self._locks.setdefault(label, threading.RLock())
+        with lock:
+            if label not in self._built:
+                self._built[label] = make()
+            return self._built[label]
 
     def _new(self, kind: str, options: Mapping[str, Any], path: tuple[str, ...]) -> Component:
         from .component import ComponentContext
@@ -212,7 +203,7 @@ class Stack:
         cls = resolve(kind, options["flavor"], where)
         context = ComponentContext(settings=self.settings, credentials=self.credentials)
         try:
-            return cls.from_mapping({k: v for k, v in options.items() if k != "flavor"}, context)
+            built = cls.from_mapping({k: v for k, v in options.items() if k != "flavor"}, context)
         except ComponentInvalid as error:
             if self._document is None:
                 raise
@@ -220,6 +211,11 @@ class Stack:
             fields = error.facts.get("fields") or [""]
             place = self._document.where(*path, *fields[0].split("."))
             raise ComponentInvalid(f"{place}: {error.message}", hint=error.hint, **error.facts) from None
+        if hasattr(built, "attach"):
+            # A component that works over its neighbours (a registry over the database) is told how to reach them,
+            # as functions: telling it connects to nothing.
+            built.attach(metadata=lambda: self.metadata, artifact_store=lambda: self.artifact_store)
+        return built
 
 
 def _files(settings: Settings) -> Iterator[Path]:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .component import CheckResult
 from .errors import WindsockError
-from .stack import ComponentCheck
 
 if TYPE_CHECKING:
     from .stack import Stack
+
+
+class ComponentCheck(NamedTuple):
+    """One row of ``windsock stack check``. ``kind`` of a named compute is ``compute.<name>``."""
+
+    kind: str
+    flavor: str
+    result: CheckResult
+    seconds: float
 
 
 def check_parts(stack: Stack, *, timeout: float) -> list[ComponentCheck]:

@@ -10,8 +10,8 @@ from ..component import Component
 class Compute(Component):
     """A place for steps to run.
 
-    ``operator`` is the Airflow operator, ``module:Class``, that a step there becomes; a string, so that compiling imports no
-    SDK. ``remote`` says that the step runs in another process image, which must be able to import it and
+    ``operator`` is the Airflow operator, ``module:Class``, that a step there becomes; a string, so that compiling
+    imports no SDK. ``remote`` says that the step runs in another process image, which must be able to import it and
     which has the artifact store only (no metadata database, no Airflow).
     """
 

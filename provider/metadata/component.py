@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from . import Metadata
 
 _DRIVERS = {
-    "mysql": ("mysql+pymysql", "pymysql", "mysql"),
     "postgres": ("postgresql+psycopg", "psycopg", "postgres"),
     "postgresql": ("postgresql+psycopg", "psycopg", "postgres"),
     "sqlite": ("sqlite", "sqlite3", ""),
@@ -38,7 +37,7 @@ class SqlMetadataStoreConfig(ComponentConfig):
 
 
 class SqlMetadataStore(Component):
-    """SQLite, PostgreSQL or MySQL. Without options: ``[windsock] sql_alchemy_conn``."""
+    """SQLite or PostgreSQL. Without options: ``[windsock] sql_alchemy_conn``."""
 
     kind = "metadata_store"
     Config = SqlMetadataStoreConfig
@@ -114,4 +113,4 @@ def _query(extra: Any) -> dict[str, str]:
     return {k: str(v) for k, v in extra.items() if isinstance(v, (str, int)) and k in _OPTIONS}
 
 
-_OPTIONS = {"sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name", "options", "charset"}
+_OPTIONS = {"sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name", "options"}
