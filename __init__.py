@@ -19,12 +19,12 @@ _PUBLIC = {
     "Step": ".provider.pipelines.step",
     "airflow_dag": ".operators.dag",
     "airflow_task_group": ".operators.dag",
-    "artifact_asset": ".operators.assets",
+    "artifact_asset": ".hooks.assets",
     "context": ".provider.runtime.context",
     "deploy_model": ".provider.steps",
-    "drift_asset": ".operators.assets",
+    "drift_asset": ".hooks.assets",
     "load_pipeline": ".provider.pipelines.yaml",
-    "model_asset": ".operators.assets",
+    "model_asset": ".hooks.assets",
     "on_exit": ".provider.pipelines.pipeline",
     "pipeline": ".provider.pipelines.pipeline",
     "promote_model": ".provider.steps",
@@ -52,7 +52,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from .operators.assets import artifact_asset, drift_asset, model_asset
+    from .hooks.assets import artifact_asset, drift_asset, model_asset
     from .operators.dag import airflow_dag, airflow_task_group
     from .provider.artifacts.handle import Artifact
     from .provider.component import Component, ComponentConfig

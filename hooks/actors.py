@@ -39,3 +39,11 @@ def run_reason(context: Mapping[str, Any]) -> dict[str, Any] | None:
         "run": newest.source_run_id,
         **{key: extra[key] for key in sorted(extra) if key != "from_trigger"},
     }
+
+
+def in_words(reason: Mapping[str, Any] | None) -> str | None:
+    """One line for a history: ``drift: 6 features drifted``; None without a reason."""
+    if not reason:
+        return None
+    said = reason.get("reason") or "; ".join(map(str, reason.get("reasons") or ())) or reason.get("asset")
+    return f"{reason.get('kind', 'run')}: {said}" if said else None

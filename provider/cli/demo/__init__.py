@@ -1,0 +1,1 @@
+"""``windsock demo``: the whole loop on a private Airflow."""
