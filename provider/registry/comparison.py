@@ -13,10 +13,10 @@ from ..errors import RegistryError, WindsockError, did_you_mean
 from .metrics import Metric, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ..artifacts.store import ArtifactStore
-    from ..metadata.models import ModelVersion
+    from ..metadata import ModelVersion
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,27 @@ class Rows:
 class Comparison:
     """A promotion that is being decided. Reads only; not for sharing between threads.
 
-    ``current`` is the version that holds the target alias now, ``None`` if there is none.
+    ``current`` is the version that holds the target alias now, ``None`` if there is none. ``find_data`` looks up the
+    reference of an artifact by name and version (None: the newest), for gates that compare on a fixed data set.
     """
 
     candidate: ModelVersion
     current: ModelVersion | None
     store: ArtifactStore | None = None
     allow_pickle: bool = False
+    find_data: Callable[[str, int | None], Mapping[str, Any]] | None = None
     _loaded: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def model(self, version: ModelVersion) -> Any:
         """The loaded model of ``version``. Raises ``ArtifactError`` when it cannot be loaded."""
         return self._once(("model", version.version), lambda: self._load(version.artifact))
 
-    def data(self, role: str = "evaluation", target: str | None = None) -> Rows:
-        """The candidate's ``evaluation`` or ``baseline`` rows. Raises ``RegistryError`` when there are none to use."""
-        return self._once(("data", role, target), lambda: self._rows(role, target))  # type: ignore[no-any-return]
+    def data(self, on: str = "evaluation", target: str | None = None) -> Rows:
+        """The candidate's evaluation rows, or those of the artifact ``name`` or ``name@version``.
+
+        Rows without a true value are left out. Raises ``RegistryError`` when there is nothing to measure on.
+        """
+        return self._once(("data", on, target), lambda: self._rows(on, target))  # type: ignore[no-any-return]
 
     def measure(self, version: ModelVersion, metric: Metric, rows: Rows) -> float:
         """``metric`` of ``version`` on ``rows``; each version gets the columns that it was registered with."""
@@ -76,17 +81,11 @@ class Comparison:
                 f"{type(error).__name__}: {error}"
             ) from error
 
-    def _rows(self, role: str, target: str | None) -> Rows:
-        candidate = self.candidate
-        ref = candidate.evaluation if role == "evaluation" else candidate.baseline
-        if ref is None:
-            raise RegistryError(
-                f"{candidate.model} version {candidate.version} was registered without {role} data.",
-                hint=f"Pass {role}=… to register_model(…).",
-            )
-        label = f"{ref.get('artifact', role)}@{ref.get('version', '?')}"
+    def _rows(self, on: str, target: str | None) -> Rows:
+        ref = self._reference(on)
+        label = f"{ref.get('artifact', on)}@{ref.get('version', '?')}"
         frame = as_frame(self._load(ref), label)
-        column = target or ((candidate.input_schema or {}).get("target") or {}).get("name")
+        column = target or (self.candidate.input_schema or {}).get("target")
         if column is None:
             raise RegistryError(
                 f"Which column of {label} holds the true values is not known.",
@@ -100,6 +99,20 @@ class Comparison:
         if labelled.empty:
             raise RegistryError(f'{label} has no row with a true value in "{column}".')
         return Rows(labelled, column, label)
+
+    def _reference(self, on: str) -> Mapping[str, Any]:
+        candidate = self.candidate
+        if on != "evaluation":
+            if self.find_data is None:
+                raise RegistryError(f'This registry cannot look up artifact "{on}".')
+            name, _, version = on.partition("@")
+            return self.find_data(name, int(version) if version.isdigit() else None)
+        if candidate.evaluation is None:
+            raise RegistryError(
+                f"{candidate.model} version {candidate.version} was registered without evaluation data.",
+                hint="Pass evaluation=… to register_model(…).",
+            )
+        return candidate.evaluation
 
     def _load(self, ref: Mapping[str, Any]) -> Any:
         if self.store is None:
@@ -129,7 +142,9 @@ def features_for(model: Any, version: ModelVersion, rows: Rows) -> Any:
             f"{version.model} version {version.version} needs {', '.join(absent)}, which {rows.label} does not have."
         )
     frame = rows.frame[names]
-    return frame if hasattr(model, "feature_names_in_") else frame.to_numpy()
+    # scikit-learn knows what it was fitted with; of anything else the schema says it.
+    bare = hasattr(model, "n_features_in_") or not schema.get("frame", True)
+    return frame.to_numpy() if bare and not hasattr(model, "feature_names_in_") else frame
 
 
 def as_frame(value: Any, label: str) -> Any:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from ..errors import (
     MetadataUnavailable,
@@ -125,8 +125,8 @@ class BetterThanCurrent(_Form):
     """The candidate beats the version it would replace, both measured now on the same rows.
 
     Recorded metrics of two versions were usually measured on different data, and differ for that reason alone. So both
-    models are loaded and predict the candidate's own ``evaluation`` artifact (or ``on="baseline"``, which flatters the
-    model that was trained on it).
+    models are loaded and predict the candidate's own evaluation artifact, or with ``on="churn.holdout@2"`` any other
+    table in the artifact store (without a version: its newest).
 
     ``margin`` is how much better, in units of the metric. 0 means strictly better; a negative margin tolerates a loss
     of that size. ``higher_is_better`` is known for metrics of :mod:`.metrics` and need not be given. The first version
@@ -137,17 +137,12 @@ class BetterThanCurrent(_Form):
     metric: str
     margin: float = 0.0
     higher_is_better: bool | None = None
-    on: Literal["evaluation", "baseline"] = "evaluation"
+    on: str = "evaluation"
     target: str | None = None
 
     def __post_init__(self) -> None:
         metric_named(self.metric)
         _check_number("margin", self.margin)
-        if self.on not in ("evaluation", "baseline"):
-            raise RegistryError(
-                f"BetterThanCurrent compares on {self.on!r}.",
-                hint=did_you_mean(str(self.on), ("evaluation", "baseline")),
-            )
 
     def evaluate(self, comparison: Comparison) -> GateOutcome:
         current = comparison.current

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..artifacts.store import ArtifactStore
-    from ..metadata.models import Alias, AliasEvent, ModelVersion, NewModelVersion
-    from ..metadata.store import Metadata
+    from ..metadata import Alias, AliasEvent, Deployment, Metadata, ModelVersion, NewModelVersion
     from .explain import Explanation
 
 STAGES = ("candidate", "staging", "production")
@@ -128,8 +127,8 @@ class ModelRegistry(Component):
         """
 
     @abstractmethod
-    def history(self, model: str, alias: str | None = None) -> list[AliasEvent]:
-        """Every move of one alias, or of all, oldest first. Append-only: nothing of it is ever changed."""
+    def history(self, model: str, alias: str | None = None, limit: int = 1000) -> list[AliasEvent]:
+        """The last moves of one alias, or of all, newest first. Append-only: nothing of it is ever changed."""
 
     @abstractmethod
     def archive(self, model: str, version: int, *, actor: str, reason: str | None = None) -> ModelVersion:
@@ -144,6 +143,11 @@ class ModelRegistry(Component):
             return self.get(model, alias=alias)
         except AliasNotFound:
             return None
+
+    def last_move(self, model: str, alias: str, version: int) -> AliasEvent | None:
+        """The move that made ``alias`` point at ``version``, if it still does."""
+        moves = self.history(model, alias, limit=1)
+        return moves[0] if moves and moves[0].to_version == version else None
 
     def promote(
         self,
@@ -219,10 +223,11 @@ class ModelRegistry(Component):
         return found
 
     def _comparison(self, candidate: ModelVersion, current: ModelVersion | None) -> Comparison:
-        return Comparison(candidate, current, self.artifact_store, getattr(self.config, "allow_pickle", False))
+        """What the gates look at."""
+        return Comparison(candidate, current, self.artifact_store)
 
     def _unchanged(self, candidate: ModelVersion, target: str) -> PromotionResult:
-        event = last_move(self.history(candidate.model, target), candidate.version)
+        event = self.last_move(candidate.model, target, candidate.version)
         gates = [GateOutcome.from_dict(form) for form in event.gates] if event else []
         previous = event.from_version if event else None
         return PromotionResult(candidate.model, candidate.version, previous, target, gates, changed=False)
@@ -257,7 +262,7 @@ class NativeModelRegistry(ModelRegistry):
     def metadata(self) -> Metadata:
         """The database; opened from the settings if the stack has not attached its own."""
         if self._metadata is None:
-            from ..metadata.store import Metadata
+            from ..metadata import Metadata
 
             url = self.context.settings.sql_alchemy_conn
             self._metadata = lambda: Metadata.open(url)
@@ -294,23 +299,42 @@ class NativeModelRegistry(ModelRegistry):
             run=run,
         )
 
-    def history(self, model: str, alias: str | None = None) -> list[AliasEvent]:
-        return self.metadata.models.history(model, alias)
+    def history(self, model: str, alias: str | None = None, limit: int = 1000) -> list[AliasEvent]:
+        return self.metadata.models.history(model, alias, limit)
 
     def archive(self, model: str, version: int, *, actor: str, reason: str | None = None) -> ModelVersion:
         metadata = self.metadata
+        metadata = self.metadata
+        if (found := self.get(model, version=version)).state == "archived":
+            return found
+        held = sorted(name for name, alias in metadata.models.aliases(model).items() if alias.version == version)
+        if held:
+            hint = f"Promote another version first: windsock model promote {model} --to {held[0]}"
+            raise _in_use(model, version, held, "it is {}", hint)
         with metadata.transaction():
-            found = metadata.models.get(model, version=version)
-            if found.state == "archived":
-                return found
-            _check_unused(metadata, model, version)
-            metadata.models.archive(model, version, actor=actor, reason=reason)
-            return metadata.models.get(model, version=version)
+            # Archive first, look second: archiving locks the model and asks for its aliases once more, so that no
+            # promotion slips in between; a refusal rolls it back.
+            archived = metadata.models.archive(model, version, actor=actor, reason=reason)
+            live = sorted(d.name for d in metadata.deployments.list(model=model) if _serves(d, version))
+            if live:
+                hint = f"windsock deployment delete {live[0]}"
+                raise _in_use(model, version, live, "deployment {} serves it", hint)
+        return archived
 
     def check(self) -> CheckResult:
         """Read the list of models: proves the connection and the schema."""
         count = len(self.metadata.models.list())
         return CheckResult(ok=True, detail=f"{count} model{'' if count == 1 else 's'} registered")
+
+    def _comparison(self, candidate: ModelVersion, current: ModelVersion | None) -> Comparison:
+        artifacts = self.metadata.artifacts
+        return Comparison(
+            candidate,
+            current,
+            self.artifact_store,
+            self.config.allow_pickle,
+            lambda name, version: artifacts.get(name, version).ref(),
+        )
 
     def _refused(
         self, candidate: ModelVersion, target: str, outcomes: list[GateOutcome], actor: str, reason: str | None
@@ -336,31 +360,18 @@ def check_alias(alias: str) -> str:
     return alias
 
 
-def last_move(history: Sequence[AliasEvent], version: int) -> AliasEvent | None:
-    """The move that made one alias point at ``version``, from that alias's history."""
-    event = history[-1] if history else None
-    return event if event is not None and event.to_version == version else None
+def _serves(deployment: Deployment, version: int) -> bool:
+    return deployment.version == version and deployment.phase in ("pending", "ready")
 
 
-def _check_unused(metadata: Metadata, model: str, version: int) -> None:
-    holders = sorted(name for name, alias in metadata.models.aliases(model).items() if alias.version == version)
-    if holders:
-        raise RegistryError(
-            f'Version {version} of "{model}" cannot be archived: it is {" and ".join(holders)}.',
-            hint=f"Promote another version first: windsock model promote {model} --to {holders[0]}",
-            aliases=holders,
-        )
-    live = sorted(
-        deployment.name
-        for deployment in metadata.deployments.list()
-        if deployment.model == model and deployment.version == version and deployment.phase in ("pending", "ready")
+def _in_use(model: str, version: int, users: Sequence[str], what: str, hint: str) -> RegistryError:
+    return RegistryError(
+        f'Version {version} of "{model}" cannot be archived: {what.format(" and ".join(users))}.',
+        hint=hint,
+        model=model,
+        version=version,
+        users=list(users),
     )
-    if live:
-        raise RegistryError(
-            f'Version {version} of "{model}" cannot be archived: deployment {" and ".join(live)} serves it.',
-            hint=f"windsock deployment delete {live[0]}",
-            deployments=live,
-        )
 
 
 def _conflict(candidate: ModelVersion, target: str, seen: int | None, now: int | None) -> PromotionConflict:

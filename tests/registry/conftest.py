@@ -1,0 +1,18 @@
+"""Real databases and a real artifact store under every test of the registry."""
+
+from __future__ import annotations
+
+import pytest
+from windsock.provider.metadata import Metadata
+
+
+@pytest.fixture
+def sqlite_url(tmp_path):
+    return f"sqlite:///{tmp_path / 'windsock.db'}"
+
+
+@pytest.fixture
+def metadata(sqlite_url):
+    opened = Metadata.open(sqlite_url)
+    yield opened
+    opened.close()
