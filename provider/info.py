@@ -1,11 +1,122 @@
-"""What Airflow's provider discovery is told about Windsock. Standard library only (see ``provider/__init__``)."""
+"""What Airflow's provider discovery is told about Windsock. Standard library only (see ``provider/__init__``).
+
+``import airflow`` reads this in every process: it is a literal, and a test validates it against Airflow's own schema.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+_SINCE = "0.1.0"
+_NOUNS = ("artifacts", "deployments", "drift", "models", "runs")
+
+
+def _option(
+    description: str, example: str | None = None, default: str | None = None, *, kind: str = "string", **more: Any
+) -> dict[str, Any]:
+    return {
+        "description": description,
+        "version_added": _SINCE,
+        "type": kind,
+        "example": example,
+        "default": default,
+        **more,
+    }
+
+
 PROVIDER_INFO: dict[str, Any] = {
     "package-name": "airflow-provider-windsock",
     "name": "Windsock",
     "description": "MLOps on Airflow: pipelines, artifacts, model registry, deployment, drift, lineage.",
+    "versions": [_SINCE],
+    "integrations": [{"integration-name": "Windsock", "tags": ["software"]}],
+    "connection-types": [
+        {
+            "connection-type": "windsock",
+            "hook-class-name": "windsock.hooks.stacks.StackHook",
+            "hook-name": "Windsock",
+            "ui-field-behaviour": {
+                "hidden-fields": ["extra"],
+                "relabeling": {"host": "Database host", "schema": "Database", "login": "User"},
+                "placeholders": {
+                    "host": "db.example.com (empty: [windsock] sql_alchemy_conn)",
+                    "port": "5432",
+                    "schema": "windsock",
+                },
+            },
+            "conn-fields": {
+                "stack": {
+                    "label": "Stack",
+                    "description": "Stack that tasks with this connection use; empty: the active one.",
+                    "schema": {"type": ["string", "null"], "maxLength": 200},
+                },
+                "dialect": {
+                    "label": "Database kind",
+                    "description": "What kind of database the host is.",
+                    "schema": {"type": ["string", "null"], "enum": ["postgresql", "sqlite", None]},
+                },
+            },
+        }
+    ],
+    "hooks": [
+        {
+            "integration-name": "Windsock",
+            "python-modules": [f"windsock.hooks.{n}" for n in sorted({*_NOUNS, "stacks"})],
+        }
+    ],
+    "operators": [
+        {
+            "integration-name": "Windsock",
+            "python-modules": [
+                f"windsock.operators.{n}" for n in ("dag", "deployments", "drift", "models", "steps", "validation")
+            ],
+        }
+    ],
+    "sensors": [{"integration-name": "Windsock", "python-modules": [f"windsock.sensors.{n}" for n in _NOUNS]}],
+    "triggers": [{"integration-name": "Windsock", "python-modules": ["windsock.sensors.triggers"]}],
+    "asset-uris": [{"schemes": ["windsock"], "handler": "windsock.hooks.assets.sanitize_uri"}],
+    "plugins": [{"name": "windsock", "plugin-class": "windsock.plugins.ui.WindsockPlugin"}],
+    "cli": ["windsock.hooks.cli.get_cli_commands"],
+    "config": {
+        "windsock": {
+            "description": "Where Windsock keeps its things and which stack is active.",
+            "options": {
+                "home": _option(
+                    "Folder for everything that has no better place: the default database and artifact store, stack "
+                    "files, the state of local servers. Default: the folder windsock in AIRFLOW_HOME.",
+                    "/var/lib/windsock",
+                ),
+                "sql_alchemy_conn": _option(
+                    "SQLAlchemy URL of the metadata database, which is not Airflow's own. "
+                    "Default: an SQLite file in home.",
+                    "postgresql://windsock:secret@db.example.com/windsock",
+                    sensitive=True,
+                ),
+                "connection": _option(
+                    "Id of a connection of type windsock that names the metadata database and the stack instead.",
+                    "windsock_default",
+                ),
+                "stack": _option(
+                    'Name of the active stack. Default: what "windsock stack use" chose, else the built-in local.',
+                    "production",
+                ),
+                "stacks_folder": _option(
+                    "Folders that are searched for <stack>.yaml, separated like PATH. "
+                    "Default: stacks in the working directory, then stacks in home.",
+                    "/opt/airflow/stacks",
+                ),
+                "actor": _option("Name that history shows for what no person and no DAG did.", "platform-team"),
+                "step_cache": _option(
+                    "Whether a step whose code, parameters and inputs are unchanged takes its earlier outputs.",
+                    default="True",
+                    kind="boolean",
+                ),
+                "deferrable": _option(
+                    "Whether sensors wait in the triggerer unless their deferrable argument says otherwise.",
+                    default="True",
+                    kind="boolean",
+                ),
+            },
+        }
+    },
 }
