@@ -1,0 +1,255 @@
+"""Artifacts and their versions: a version is one distinct content of a name.
+
+``(artifact, digest)`` is unique: a retry, or another run that yields the same bytes, finds the version that is there.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, func, insert, null, select, tuple_, union_all
+
+from ..errors import ArtifactNotFound, did_you_mean
+from ..names import check_name
+from . import schema
+from .database import Database, PerDialect
+from .records import JSON, Page, Record, now
+
+
+class NewArtifact(Record):
+    """A stored value that is to be recorded; ``output`` is the step's output that it is."""
+
+    output: str = "output"
+    artifact: str
+    uri: str
+    digest: str
+    size: int
+    type: str
+    materializer: str | None = None
+    metadata: JSON = {}
+
+
+class ArtifactVersion(Record):
+    """One immutable stored value. ``producer`` is the step run that made it first, None if no step did."""
+
+    id: int
+    artifact: str
+    version: int
+    uri: str
+    digest: str
+    size: int
+    type: str
+    materializer: str | None
+    metadata: JSON
+    producer: str | None
+    created_at: datetime
+
+    def ref(self) -> JSON:
+        """The reference that travels through XCom."""
+        return {
+            "artifact": self.artifact,
+            "version": self.version,
+            "uri": self.uri,
+            "digest": self.digest,
+            "type": self.type,
+        }
+
+
+class Artifact(Record):
+    """A name, and what stands under it."""
+
+    name: str
+    latest_version: int
+    created_at: datetime
+
+
+_A, _V = schema.artifact, schema.artifact_version
+_ENSURE = PerDialect(lambda insert: insert(_A).on_conflict_do_nothing())
+# FOR UPDATE also waits for inserts of versions in flight (their foreign key holds the row FOR KEY SHARE), so whoever
+# has this lock sees every version there is.
+_LOCK = select(_A.c.name).where(_A.c.name.in_(bindparam("names", expanding=True))).order_by(_A.c.name).with_for_update()
+_PAIRS = tuple_(_V.c.artifact, _V.c.digest).in_(bindparam("pairs", expanding=True))
+_IDS_BY_PAIRS = select(_V.c.artifact, _V.c.digest, _V.c.id).where(_PAIRS)
+_highest = select(func.max(_V.c.version)).where(_V.c.artifact == _A.c.name).correlate(_A).scalar_subquery()
+# One statement answers both questions of a step's end: which contents are known, and what is the highest number so
+# far. Rows of the second kind have no id.
+_LOOK_UP = union_all(
+    select(_V).where(_PAIRS),
+    select(
+        *(
+            {"artifact": _A.c.name, "version": func.coalesce(_highest, 0)}.get(column.name, null()).label(column.name)
+            for column in _V.c
+        )
+    ).where(_A.c.name.in_(bindparam("names", expanding=True))),
+)
+_INSERT = insert(_V).returning(_V.c.id, _V.c.artifact, _V.c.digest, sort_by_parameter_order=True)
+_ONE = select(_V).where(_V.c.artifact == bindparam("artifact"), _V.c.version == bindparam("version"))
+_NEWEST_FIRST = (
+    select(_V)
+    .where(_V.c.artifact == bindparam("artifact"), _V.c.version < bindparam("before"))
+    .order_by(_V.c.version.desc())
+    .limit(bindparam("limit"))
+)
+_BY_DIGEST = select(_V).where(_V.c.digest == bindparam("digest")).order_by(_V.c.id).limit(1000)
+_LIST = select(_V).where(_V.c.id < bindparam("before")).order_by(_V.c.id.desc()).limit(bindparam("limit"))
+_LISTS: dict[tuple[bool, bool], Select[Any]] = {
+    (False, False): _LIST,
+    (True, False): _LIST.where(_V.c.artifact == bindparam("artifact")),
+    (False, True): _LIST.where(_V.c.type == bindparam("type")),
+    (True, True): _LIST.where(_V.c.artifact == bindparam("artifact"), _V.c.type == bindparam("type")),
+}
+_NAMES = (
+    select(_A.c.name, func.coalesce(_highest, 0).label("latest_version"), _A.c.created_at)
+    .where(_A.c.name > bindparam("after"))
+    .order_by(_A.c.name)
+    .limit(bindparam("limit"))
+)
+
+_ENDLESS = 2**63 - 1
+
+
+class Artifacts:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, new: NewArtifact, *, producer: str | None = None) -> ArtifactVersion:
+        """Record one stored value outside a step; idempotent by (artifact, digest)."""
+        attempts = Attempts()
+
+        def work(connection: Connection) -> ArtifactVersion:
+            return record_all(connection, [new], producer, lock=attempts.again())[0][0]
+
+        return self._database.write(work)
+
+    def find(self, name: str, version: int | None = None) -> ArtifactVersion | None:
+        """Version ``version``, or the latest; None if there is none."""
+        statement = _NEWEST_FIRST if version is None else _ONE
+        values = {"artifact": name, "version": version, "before": 2**31 - 1, "limit": 1}
+        row = self._database.fetch(lambda connection: connection.execute(statement, values).mappings().first())
+        return None if row is None else ArtifactVersion(**row)
+
+    def get(self, name: str, version: int | None = None) -> ArtifactVersion:
+        """Version ``version``, or the latest. Raises ``ArtifactNotFound``."""
+        found = self.find(name, version)
+        if found is not None:
+            return found
+        latest = self.find(name)
+        if latest is not None:
+            raise ArtifactNotFound(
+                f'Artifact "{name}" has no version {version}; the latest is {latest.version}.',
+                hint="List them: windsock artifact list --name " + name,
+                artifact=name,
+                version=version,
+            )
+        names = [artifact.name for artifact in self.names(limit=200)]
+        raise ArtifactNotFound(
+            f'Artifact "{name}" is not recorded.', hint=did_you_mean(name, names), artifact=name, version=version
+        )
+
+    def list(
+        self,
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002 - the field's own name
+        limit: int = 100,
+        before: str | int | None = None,
+    ) -> Page[ArtifactVersion]:
+        """Versions, the newest first, of one artifact and one type if given."""
+        statement = _LISTS[name is not None, type is not None]
+        values = {"artifact": name, "type": type, "before": _cursor(before), "limit": limit + 1}
+        items = self._all(statement, values)
+        return Page(items[:limit], str(items[limit - 1].id) if len(items) > limit else None)
+
+    def versions(self, name: str, limit: int = 100, before: str | int | None = None) -> Page[ArtifactVersion]:
+        """The versions of one artifact, the newest first."""
+        values = {"artifact": name, "before": 2**31 - 1 if before is None else int(before), "limit": limit + 1}
+        items = self._all(_NEWEST_FIRST, values)
+        return Page(items[:limit], str(items[limit - 1].version) if len(items) > limit else None)
+
+    def names(self, limit: int = 100, after: str = "") -> Page[Artifact]:
+        """The artifacts themselves, by name."""
+        values = {"after": after, "limit": limit + 1}
+        rows = self._database.fetch(lambda connection: connection.execute(_NAMES, values).mappings().all())
+        items = tuple(Artifact(**row) for row in rows[:limit])
+        return Page(items, items[-1].name if len(rows) > limit else None)
+
+    def by_digest(self, digest: str) -> builtins.list[ArtifactVersion]:
+        """Every artifact version of that content, the oldest first (at most 1,000)."""
+        return [*self._all(_BY_DIGEST, {"digest": digest})]
+
+    def _all(self, statement: Select[Any], values: JSON) -> tuple[ArtifactVersion, ...]:
+        rows = self._database.fetch(lambda connection: connection.execute(statement, values).mappings().all())
+        return tuple(ArtifactVersion(**row) for row in rows)
+
+
+class Attempts:
+    """Counts the runs of a unit of work: the first hopes that nobody else writes, the second takes a lock."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def again(self) -> bool:
+        self._count += 1
+        return self._count > 1
+
+
+def record_all(
+    connection: Connection,
+    new: Sequence[NewArtifact],
+    producer: str | None,
+    *,
+    lock: bool,
+    inputs: Iterable[tuple[str, str]] = (),
+) -> tuple[builtins.list[ArtifactVersion], dict[tuple[str, str], ArtifactVersion]]:
+    """The versions of ``new``, in that order, in the caller's transaction; those that are missing are made.
+
+    Also returns what is known by (artifact, digest), ``inputs`` included. One statement when all are known, two when
+    not, three when a name is new. With ``lock`` the artifacts' rows are locked first, in the order of their names:
+    for the second attempt, after another process took the same number.
+    """
+    names = sorted({check_name("artifact", item.artifact) for item in new})
+    if lock and names:
+        connection.execute(_LOCK, {"names": names})
+    pairs = [*dict.fromkeys([*((item.artifact, item.digest) for item in new), *inputs])]
+    known: dict[tuple[str, str], ArtifactVersion] = {}
+    highest: dict[str, int] = {}
+    for row in connection.execute(_LOOK_UP, {"pairs": pairs, "names": names}).mappings() if pairs else ():
+        if row["id"] is None:
+            highest[row["artifact"]] = row["version"]
+        else:
+            known[row["artifact"], row["digest"]] = ArtifactVersion(**row)
+    missing = {(item.artifact, item.digest): item for item in new if (item.artifact, item.digest) not in known}
+    if missing:
+        _make(connection, [*missing.values()], producer, known, highest)
+    return [known[item.artifact, item.digest] for item in new], known
+
+
+def ids_by_content(connection: Connection, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Numbers of versions by (artifact, digest)."""
+    rows = connection.execute(_IDS_BY_PAIRS, {"pairs": [*dict.fromkeys(pairs)]})
+    return {(name, digest): number for name, digest, number in rows}
+
+
+def _make(
+    connection: Connection,
+    new: Sequence[NewArtifact],
+    producer: str | None,
+    known: dict[tuple[str, str], ArtifactVersion],
+    highest: dict[str, int],
+) -> None:
+    at = now()
+    if unknown := sorted({item.artifact for item in new} - highest.keys()):
+        connection.execute(_ENSURE(connection), [{"name": name, "created_at": at} for name in unknown])
+    rows = []
+    for item in new:
+        highest[item.artifact] = highest.get(item.artifact, 0) + 1
+        values = item.model_dump(exclude={"output"})
+        rows.append({**values, "version": highest[item.artifact], "producer": producer, "created_at": at})
+    for row, (number, *_) in zip(rows, connection.execute(_INSERT, rows), strict=True):
+        known[row["artifact"], row["digest"]] = ArtifactVersion(id=number, **row)
+
+
+def _cursor(before: str | int | None) -> int:
+    return _ENDLESS if before is None else int(before)

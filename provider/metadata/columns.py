@@ -1,0 +1,119 @@
+"""Column types that read the same from every database.
+
+UTC times, JSON, floats and keys differ between SQLite and PostgreSQL; the differences end here. Each type hands
+SQLAlchemy one plain function a direction: a list of ten thousand rows calls it once a cell.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timezone
+from typing import Any
+
+import orjson
+from sqlalchemy import JSON, BigInteger, DateTime, Float, Integer, String
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+_Processor = Any  # a function of one value, or None; SQLAlchemy has no public name for it
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time, kept and returned in UTC; a naive one is refused, because nobody knows what it means.
+
+    PostgreSQL: ``timestamptz``. SQLite has no such type: ISO 8601 text of a fixed width, which sorts as time does.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(String(32))
+        return dialect.type_descriptor(DateTime(timezone=True))
+
+    def bind_processor(self, dialect: Dialect) -> _Processor:
+        if dialect.name == "sqlite":
+            return lambda value: None if value is None else as_utc(value).isoformat(timespec="microseconds")
+        return lambda value: None if value is None else as_utc(value)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> _Processor:
+        if dialect.name == "sqlite":
+            parse = datetime.fromisoformat
+            return lambda value: None if value is None else parse(value)
+        return lambda value: None if value is None else value.astimezone(timezone.utc)
+
+
+def as_utc(value: datetime) -> datetime:
+    """``value`` in UTC. Raises ``ValueError`` when it is naive."""
+    if value.tzinfo is None:
+        raise ValueError(f"{value!r} has no time zone; use datetime.now(timezone.utc)")
+    return value.astimezone(timezone.utc)
+
+
+class Number(TypeDecorator[float]):
+    """A float that may be NaN: SQLite turns NaN into NULL, so NULL is how it is stored everywhere."""
+
+    impl = Float(53)
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> _Processor:
+        return lambda value: None if value is None or math.isnan(value) else float(value)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> _Processor:
+        return lambda value: math.nan if value is None else value
+
+
+def dumps(value: Any) -> str:
+    """JSON text of what users hand in: numpy scalars and dates too; what is no JSON at all becomes its ``str``."""
+    try:
+        text = orjson.dumps(value, default=str, option=_OPTIONS).decode()
+    except TypeError:  # an integer beyond 64 bits, or a lone surrogate: rare, and the standard library can
+        text = json.dumps(value, default=str)
+    if "\\u0000" in text:  # PostgreSQL's jsonb has no NUL
+        text = json.dumps(_without_nul(json.loads(text)))
+    return text
+
+
+loads = orjson.loads
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+
+
+def clean_text(text: str | None) -> str | None:
+    """Text that every database takes: without NUL and without lone surrogates."""
+    return None if text is None else text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, list):
+        return [_without_nul(v) for v in value]
+    if isinstance(value, dict):
+        return {clean_text(k): _without_nul(v) for k, v in value.items()}
+    return value
+
+
+class JsonObject(TypeDecorator[Any]):
+    """JSON: ``jsonb`` on PostgreSQL, text on SQLite. Python's None is SQL's NULL."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            from sqlalchemy.dialects.postgresql import JSONB
+
+            return dialect.type_descriptor(JSONB(none_as_null=True))
+        return dialect.type_descriptor(JSON(none_as_null=True))
+
+
+Serial = BigInteger().with_variant(Integer(), "sqlite")
+"""A number that the database gives. SQLite numbers rows by itself only when the type is exactly INTEGER."""
+
+Key = String(32)
+"""A key of :mod:`.keys`."""
+
+Name = String(200)
+"""A checked name (:func:`windsock.provider.names.check_name`)."""

@@ -1,0 +1,231 @@
+"""Units of work: how every noun reads and writes.
+
+``read()`` gives a connection for looking; ``write(work)`` runs one function as one transaction and runs it again when
+another process was in the way; ``transaction()`` lets a caller join several writes into one. Nothing else in this
+package begins or commits.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, RootTransaction, bindparam, func, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from ..errors import Conflict, MetadataError, MetadataUnavailable
+from ..faults import reach
+from .engine import WRITE, dispose, engine_for, parse_url, safe_url
+
+T = TypeVar("T")
+
+ATTEMPTS = 10
+_SERIALIZATION = {"40001", "40P01", "55P03"}
+_UNIQUE = {"23505"}
+_DOWN = {"57P01", "57P02", "57P03", "53300", "08000", "08001", "08003", "08004", "08006"}
+
+
+class Database:
+    """One metadata database. Cheap, thread-safe, and usable on both sides of a fork."""
+
+    def __init__(self, url: str | URL) -> None:
+        self.url = parse_url(url) if isinstance(url, str) else url
+        self.name = safe_url(self.url)
+        self._thread = threading.local()
+
+    @property
+    def joined(self) -> Connection | None:
+        """The connection of the transaction that this thread has open."""
+        open_: tuple[int, Connection] | None = getattr(self._thread, "open", None)
+        return open_[1] if open_ is not None and open_[0] == os.getpid() else None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection to look with: the open transaction's, else one where each statement stands alone."""
+        joined = self.joined
+        if joined is not None:
+            yield joined
+            return
+        engine = engine_for(self.url)
+        try:
+            with engine.connect() as connection:
+                if connection.dialect.name == "postgresql":
+                    connection.execution_options(isolation_level="AUTOCOMMIT")
+                yield connection
+        except (DBAPIError, PoolTimeout) as error:
+            raise self.translated(error) from error
+
+    def fetch(self, query: Callable[[Connection], T]) -> T:
+        """Run ``query`` on a connection to look with; once more if the pooled connection turns out to be dead."""
+        try:
+            with self.read() as connection:
+                return query(connection)
+        except MetadataUnavailable as error:
+            if self.joined is not None or not _went_stale(error.__cause__):
+                raise
+        with self.read() as connection:
+            return query(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction of this thread; a second one inside it is the same one.
+
+        Not repeated when it collides with another: only the caller knows what else it did. Raises ``Conflict``.
+        """
+        joined = self.joined
+        if joined is not None:
+            yield joined
+            return
+        try:
+            with self._begun() as connection:
+                yield connection
+        except (DBAPIError, PoolTimeout) as error:
+            raise self.translated(error) from error
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in one transaction, again if it collided: it must have no effect but its SQL.
+
+        Inside an open :meth:`transaction` it joins that one, and a collision is the caller's.
+        """
+        joined = self.joined
+        if joined is not None:
+            return work(joined)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self._begun() as connection:
+                    return work(connection)
+            except (DBAPIError, PoolTimeout) as error:
+                if attempt == ATTEMPTS or not _worth_repeating(error):
+                    raise self.translated(error) from error
+                # Jitter, or the same two meet again.
+                time.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.2)))  # noqa: S311 - no secret
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def _begun(self) -> Iterator[Connection]:
+        with engine_for(self.url).connect() as connection:
+            connection.execution_options(**{WRITE: True})
+            transaction = connection.begin()
+            self._thread.open = (os.getpid(), connection)
+            try:
+                yield connection
+                reach("metadata.commit.before")
+                self._thread.open = None
+                self._commit(transaction)
+                reach("metadata.commit.after")
+            finally:
+                self._thread.open = None
+                if transaction.is_active:
+                    transaction.rollback()
+
+    def _commit(self, transaction: RootTransaction) -> None:
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            # Nobody knows whether the server committed: not to be repeated here, where it might count twice.
+            raise MetadataUnavailable(
+                f"The metadata database {self.name} was lost during a commit; it may or may not be recorded.",
+                hint="Do it again when the database is back: what is recorded already is not recorded twice.",
+                url=self.name,
+            ) from error
+
+    def close(self) -> None:
+        dispose(self.url)
+
+    def translated(self, error: Exception) -> MetadataError:
+        """The error of our tree for one of SQLAlchemy's. Never shows a password or the values of a statement."""
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[:1]
+        detail = reason[0] if reason else type(error).__name__
+        if isinstance(error, IntegrityError) and not _is_unique(error):
+            return MetadataError(f"The metadata database {self.name} refuses the record: {detail}")
+        if _is_unique(error) or _is_serialization(error):
+            return Conflict(
+                f"Another process changed the same record of {self.name} at the same time: {detail}",
+                hint="Do it again.",
+            )
+        if _is_down(error):
+            return MetadataUnavailable(
+                f"The metadata database {self.name} does not answer: {detail}",
+                hint="Check that the server runs and [windsock] sql_alchemy_conn names it: windsock doctor",
+                url=self.name,
+            )
+        return MetadataError(
+            f"The metadata database {self.name} failed: {detail}",
+            hint="Check its schema: windsock db check",
+        )
+
+
+def _state(error: Exception | None) -> str:
+    return getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+
+
+def _text(error: Exception | None) -> str:
+    return str(getattr(error, "orig", None) or error).lower()
+
+
+def _is_unique(error: Exception) -> bool:
+    return _state(error) in _UNIQUE or (isinstance(error, IntegrityError) and "unique constraint" in _text(error))
+
+
+def _is_serialization(error: Exception) -> bool:
+    return _state(error) in _SERIALIZATION or "database is locked" in _text(error)
+
+
+def _is_down(error: Exception) -> bool:
+    if isinstance(error, PoolTimeout) or getattr(error, "connection_invalidated", False) or _state(error) in _DOWN:
+        return True
+    name = type(getattr(error, "orig", error)).__name__
+    text = _text(error)
+    # psycopg reports a refused connection without a state; SQLite reports everything about its file as text.
+    return (name in {"OperationalError", "ConnectionTimeout"} and not _state(error) and "no such" not in text) or (
+        "not a database" in text or "malformed" in text
+    )
+
+
+def _went_stale(error: BaseException | None) -> bool:
+    """A pooled connection that died while it lay in the pool: the next one is fresh."""
+    return bool(getattr(error, "connection_invalidated", False))
+
+
+def _worth_repeating(error: Exception) -> bool:
+    return _is_unique(error) or _is_serialization(error) or _went_stale(error)
+
+
+class PerDialect:
+    """A statement that databases spell differently (``ON CONFLICT``), built once a dialect, on first use."""
+
+    def __init__(self, build: Callable[[Any], Any]) -> None:
+        self._build = build
+        self._built: dict[str, Any] = {}
+
+    def __call__(self, connection: Connection) -> Any:
+        dialect = connection.dialect.name
+        statement = self._built.get(dialect)
+        if statement is None:
+            if dialect == "postgresql":
+                from sqlalchemy.dialects.postgresql import insert
+            else:
+                from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
+            statement = self._built[dialect] = self._build(insert)
+        return statement
+
+
+_ORDERED = select(func.pg_advisory_xact_lock(bindparam("space"), bindparam("log")))
+
+
+def in_order(connection: Connection, log: int) -> None:
+    """Make the numbers of an append-only table appear in the order in which they commit.
+
+    A sensor asks "what is new after number 41". Without this, PostgreSQL may show 43 before 42 commits, and 42 would
+    never be seen. SQLite has one writer and is in order by itself.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(_ORDERED, {"space": 0x57494E44, "log": log})

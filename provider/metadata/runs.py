@@ -1,0 +1,490 @@
+"""Runs and step runs: what ran, with what, and what came of it.
+
+A run is a DAG run, a step run one attempt of one task instance. The keys are computed from Airflow's own identity, so
+writing the same thing twice changes nothing. ``parameters`` hold what users pass, as they pass it: secrets belong into
+connections.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select, update
+
+from ..errors import ArtifactNotFound, RecordNotFound
+from ..faults import reach
+from . import schema
+from .artifacts import ArtifactVersion, Attempts, NewArtifact, record_all
+from .columns import clean_text
+from .database import Database, PerDialect
+from .keys import run_key, step_run_key
+from .records import JSON, Page, Record, finite, now
+
+
+class StepStart(Record):
+    """One attempt of one step, about to run."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    try_number: int = 1
+    pipeline: str | None = None
+    pipeline_version: int | None = None
+    stack: str | None = None
+    parameters: JSON = {}
+    reason: JSON | None = None
+    triggered_by: str | None = None
+    step: str
+    step_parameters: JSON = {}
+    cache_key: str | None = None
+    worker: str | None = None
+
+    @property
+    def run_key(self) -> str:
+        return run_key(self.dag_id, self.run_id)
+
+    @property
+    def key(self) -> str:
+        """The id of the step run."""
+        return step_run_key(self.dag_id, self.run_id, self.task_id, self.map_index, self.try_number)
+
+
+class EdgeIn(Record):
+    """An artifact that a step read: the argument's name and the reference."""
+
+    name: str
+    ref: JSON
+
+
+class MetricPoint(Record):
+    """One logged value; ``step`` is the caller's own counter (an epoch), ``at`` defaults to the end of the step."""
+
+    key: str
+    value: float
+    step: int | None = None
+    at: datetime | None = None
+
+
+StepState = Literal["success", "cached", "failed", "skipped"]
+
+
+class StepFinish(Record):
+    """How an attempt ended. ``metrics``: the last value of each, or the whole series."""
+
+    start: StepStart
+    state: StepState
+    inputs: Sequence[EdgeIn] = ()
+    outputs: Sequence[NewArtifact] = ()
+    metrics: dict[str, float] | list[MetricPoint] = {}
+    parameters: JSON = {}
+    cached_from: str | None = None
+    error: str | None = None
+    started_at: datetime | None = None
+
+
+class Run(Record):
+    """One execution of a pipeline."""
+
+    id: str
+    dag_id: str
+    run_id: str
+    pipeline: str | None
+    pipeline_version: int | None
+    stack: str | None
+    state: str
+    parameters: JSON
+    reason: JSON | None
+    triggered_by: str | None
+    started_at: datetime
+    ended_at: datetime | None
+
+
+class StepRun(Record):
+    """One attempt of one step. ``metrics`` are the last values."""
+
+    id: str
+    run: str
+    step: str
+    task_id: str
+    map_index: int
+    try_number: int
+    state: str
+    cache_key: str | None
+    cached_from: str | None
+    worker: str | None
+    parameters: JSON
+    metrics: dict[str, float]
+    error: str | None
+    started_at: datetime
+    ended_at: datetime | None
+
+
+class CachedStep(Record):
+    """An earlier step run that did the same, and what it made."""
+
+    step_run: str
+    outputs: dict[str, ArtifactVersion]
+
+
+_R, _S, _M, _E, _V = schema.run, schema.step_run, schema.metric, schema.edge, schema.artifact_version
+
+_OPEN_RUN = PerDialect(
+    lambda insert: insert(_R).on_conflict_do_update(
+        index_elements=[_R.c.id], set_={"state": "running", "ended_at": None}, where=_R.c.state != "running"
+    )
+)
+_ENSURE_RUN = PerDialect(lambda insert: insert(_R).on_conflict_do_nothing())
+_START = PerDialect(lambda insert: insert(_S).on_conflict_do_nothing())
+_ENDS = ("state", "cache_key", "cached_from", "parameters", "metrics", "error", "ended_at")
+_END_STEP = (
+    update(_S)
+    .where(_S.c.id == bindparam("key"), _S.c.state == "running")
+    .values({name: bindparam(f"new_{name}") for name in _ENDS})
+)
+_RECORD_STEP = PerDialect(
+    lambda insert: (statement := insert(_S)).on_conflict_do_update(
+        index_elements=[_S.c.id],
+        set_={name: statement.excluded[name] for name in _ENDS},
+        where=_S.c.state == "running",
+    )
+)
+_LOST = (
+    update(_S)
+    .where(
+        _S.c.run == bindparam("of_run"),
+        _S.c.task_id == bindparam("of_task"),
+        _S.c.map_index == bindparam("of_index"),
+        _S.c.try_number < bindparam("of_try"),
+        _S.c.state == "running",
+    )
+    .values(state="failed", error=bindparam("why"), ended_at=bindparam("at"))
+)
+_ALL_LOST = (
+    update(_S)
+    .where(_S.c.run == bindparam("of_run"), _S.c.state == "running")
+    .values(state="failed", error=bindparam("why"), ended_at=bindparam("at"))
+)
+_ADD_EDGES = PerDialect(lambda insert: insert(_E).on_conflict_do_nothing())
+_ADD_METRICS = insert(_M)
+_newest = (
+    select(_S.c.id)
+    .where(
+        _S.c.pipeline == bindparam("pipeline"),
+        _S.c.step == bindparam("step"),
+        _S.c.cache_key == bindparam("cache_key"),
+        _S.c.state == "success",
+    )
+    .order_by(_S.c.ended_at.desc())
+    .limit(1)
+    .subquery()
+)
+_CACHED = select(_newest.c.id.label("step_run"), _E.c.name.label("output"), _V).select_from(
+    _newest.outerjoin(_E, and_(_E.c.step_run == _newest.c.id, _E.c.direction == "out")).outerjoin(
+        _V, _V.c.id == _E.c.artifact_version
+    )
+)
+_OUTPUTS = (
+    select(_E.c.name.label("output"), _V)
+    .join_from(_E, _V, _V.c.id == _E.c.artifact_version)
+    .where(_E.c.step_run == bindparam("step_run"), _E.c.direction == "out")
+)
+_INPUTS = (
+    select(_E.c.name.label("output"), _V)
+    .join_from(_E, _V, _V.c.id == _E.c.artifact_version)
+    .where(_E.c.step_run == bindparam("step_run"), _E.c.direction == "in")
+)
+_END_RUN = update(_R).where(_R.c.id == bindparam("key")).values(state=bindparam("new_state"), ended_at=bindparam("at"))
+_RUN = select(_R).where(_R.c.id == bindparam("key"))
+_LATEST = select(_R).where(_R.c.dag_id == bindparam("dag_id")).order_by(_R.c.started_at.desc(), _R.c.id.desc()).limit(1)
+_RUNS = select(_R).order_by(_R.c.started_at.desc(), _R.c.id.desc()).limit(bindparam("limit"))
+_STEP_COLUMNS = [column for column in _S.c if column.name != "pipeline"]
+_STEPS = (
+    select(*_STEP_COLUMNS)
+    .where(_S.c.run == bindparam("run"))
+    .order_by(_S.c.started_at, _S.c.task_id, _S.c.map_index, _S.c.try_number)
+)
+_STEP = select(*_STEP_COLUMNS).where(_S.c.id == bindparam("key"))
+_METRICS = (
+    select(_M.c.key, _M.c.value, _M.c.step, _M.c.at)
+    .where(_M.c.step_run == bindparam("step_run"))
+    .order_by(_M.c.position)
+)
+
+
+class Runs:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start_step(self, start: StepStart) -> None:
+        """Record that an attempt begins: one transaction, two statements (three on a retry). Idempotent."""
+
+        def work(connection: Connection) -> None:
+            at = now()
+            connection.execute(_OPEN_RUN(connection), _run_row(start, at))
+            if start.try_number > 1:
+                values = {"of_run": start.run_key, "of_task": start.task_id, "of_index": start.map_index}
+                why = "The attempt ended without a word: its process was killed or lost."
+                connection.execute(_LOST, {**values, "of_try": start.try_number, "why": why, "at": at})
+            connection.execute(_START(connection), _step_row(start, at))
+            reach("metadata.start_step")
+
+        self._database.write(work)
+
+    def find_cached(self, pipeline: str | None, step: str, cache_key: str) -> CachedStep | None:
+        """The newest successful step run of that key, with its outputs: one statement, no transaction.
+
+        Whether the outputs' content is still in the artifact store is the caller's to ask.
+        """
+        values = {"pipeline": pipeline or "", "step": step, "cache_key": cache_key}
+        rows = self._database.fetch(lambda connection: connection.execute(_CACHED, values).mappings().all())
+        if not rows:
+            return None
+        return CachedStep(step_run=rows[0]["step_run"], outputs=_by_output(r for r in rows if r["id"] is not None))
+
+    def finish_step(self, finish: StepFinish) -> dict[str, ArtifactVersion]:
+        """Record how an attempt ended and all it made, in one transaction: all of it is visible, or nothing.
+
+        Idempotent: an attempt that has ended is left as it is, and its outputs are returned. The run and the step run
+        are made if :meth:`start_step` was not called. Raises ``ArtifactNotFound`` for an input nobody recorded.
+        """
+        attempts = Attempts()
+
+        def work(connection: Connection) -> dict[str, ArtifactVersion]:
+            lock = attempts.again()
+            at = now()
+            if not _end(connection, finish, at):
+                return _by_output(connection.execute(_OUTPUTS, {"step_run": finish.start.key}).mappings())
+            reach("metadata.finish_step.state")
+            versions = _record_outputs(connection, finish, lock=lock)
+            reach("metadata.finish_step.artifacts")
+            if points := _points(finish, at):
+                connection.execute(_ADD_METRICS, points)
+            reach("metadata.finish_step.metrics")
+            return versions
+
+        return self._database.write(work)
+
+    def end(self, dag_id: str, run_id: str, state: str, *, ended_at: datetime | None = None) -> None:
+        """Close a run. Attempts that still call themselves running did not survive it. Unknown runs are ignored."""
+        key = run_key(dag_id, run_id)
+        at = ended_at or now()
+
+        def work(connection: Connection) -> None:
+            connection.execute(_END_RUN, {"key": key, "new_state": state, "at": at})
+            why = "The run ended before the attempt reported an end: its process was killed or lost."
+            connection.execute(_ALL_LOST, {"of_run": key, "why": why, "at": at})
+
+        self._database.write(work)
+
+    def find(self, dag_id: str, run_id: str | None = None) -> Run | None:
+        """That run, or the latest of the DAG; None if there is none."""
+        if run_id is not None:
+            return self._one(_RUN, {"key": run_key(dag_id, run_id)})
+        return self._one(_LATEST, {"dag_id": dag_id})
+
+    def get(self, dag_id: str, run_id: str) -> Run:
+        """Raises ``RecordNotFound``."""
+        found = self.find(dag_id, run_id)
+        if found is None:
+            raise RecordNotFound(
+                f'DAG "{dag_id}" has no recorded run "{run_id}".',
+                hint="A run is recorded when its first step starts. List them: windsock lineage --help",
+                dag_id=dag_id,
+                run_id=run_id,
+            )
+        return found
+
+    def get_by_key(self, key: str) -> Run:
+        """The run of that id (:func:`run_key`). Raises ``RecordNotFound``."""
+        found = self._one(_RUN, {"key": key})
+        if found is None:
+            raise RecordNotFound(f"No run has the id {key}.", key=key)
+        return found
+
+    def list(
+        self,
+        pipeline: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        before: str | None = None,
+        *,
+        dag_id: str | None = None,
+    ) -> Page[Run]:
+        """Runs, the newest first; ``before`` is the ``next`` of the page before."""
+        filters = {"pipeline": pipeline, "state": state, "dag_id": dag_id}
+        statement = _list_statement(*(name for name, value in filters.items() if value is not None), page=before)
+        values: JSON = {**filters, "limit": limit + 1}
+        if before is not None:
+            at, _, values["before_id"] = before.partition("|")
+            values["before_at"] = datetime.fromisoformat(at)
+        rows = self._database.fetch(lambda connection: connection.execute(statement, values).mappings().all())
+        items = tuple(Run(**row) for row in rows[:limit])
+        last = f"{items[-1].started_at.isoformat()}|{items[-1].id}" if len(rows) > limit else None
+        return Page(items, last)
+
+    def steps(self, run: str) -> builtins.list[StepRun]:
+        """Every attempt of every step of the run with that id, in the order they began."""
+        rows = self._database.fetch(lambda connection: connection.execute(_STEPS, {"run": run}).mappings().all())
+        return [StepRun(**row) for row in rows]
+
+    def step(self, key: str) -> StepRun:
+        """The step run of that id (:func:`step_run_key`). Raises ``RecordNotFound``."""
+        row = self._database.fetch(lambda connection: connection.execute(_STEP, {"key": key}).mappings().first())
+        if row is None:
+            raise RecordNotFound(f"No step run has the id {key}.", key=key)
+        return StepRun(**row)
+
+    def inputs(self, step_run: str) -> builtins.list[tuple[str, ArtifactVersion]]:
+        """What the step run read, by argument; an argument that takes several artifacts comes several times."""
+        return self._edges(_INPUTS, step_run)
+
+    def outputs(self, step_run: str) -> dict[str, ArtifactVersion]:
+        """What the step run made, by output."""
+        return dict(self._edges(_OUTPUTS, step_run))
+
+    def metrics(self, step_run: str) -> builtins.list[MetricPoint]:
+        """Every value that the step run logged, in its order."""
+        rows = self._database.fetch(lambda c: c.execute(_METRICS, {"step_run": step_run}).mappings().all())
+        return [MetricPoint(**row) for row in rows]
+
+    def _edges(self, statement: Select[Any], step_run: str) -> builtins.list[tuple[str, ArtifactVersion]]:
+        rows = self._database.fetch(lambda c: c.execute(statement, {"step_run": step_run}).mappings().all())
+        return [_named_version(row) for row in rows]
+
+    def _one(self, statement: Select[Any], values: JSON) -> Run | None:
+        row = self._database.fetch(lambda connection: connection.execute(statement, values).mappings().first())
+        return None if row is None else Run(**row)
+
+
+def _run_row(start: StepStart, at: datetime) -> JSON:
+    return {
+        "id": start.run_key,
+        "dag_id": start.dag_id,
+        "run_id": start.run_id,
+        "pipeline": start.pipeline,
+        "pipeline_version": start.pipeline_version,
+        "stack": start.stack,
+        "state": "running",
+        "parameters": start.parameters,
+        "reason": start.reason,
+        "triggered_by": start.triggered_by,
+        "started_at": at,
+        "ended_at": None,
+    }
+
+
+def _step_row(start: StepStart, at: datetime) -> JSON:
+    return {
+        "id": start.key,
+        "run": start.run_key,
+        "pipeline": start.pipeline or "",
+        "step": start.step,
+        "task_id": start.task_id,
+        "map_index": start.map_index,
+        "try_number": start.try_number,
+        "state": "running",
+        "cache_key": start.cache_key,
+        "cached_from": None,
+        "worker": start.worker,
+        "parameters": start.step_parameters,
+        "metrics": {},
+        "error": None,
+        "started_at": at,
+        "ended_at": None,
+    }
+
+
+def _end(connection: Connection, finish: StepFinish, at: datetime) -> bool:
+    """Move the step run from running, or from nothing, to its end; False if it has ended before."""
+    start = finish.start
+    ends = {
+        "state": finish.state,
+        "cache_key": start.cache_key,
+        "cached_from": finish.cached_from,
+        "parameters": {**start.step_parameters, **finish.parameters},
+        "metrics": finite(_latest(finish.metrics)),
+        "error": clean_text(finish.error),
+        "ended_at": at,
+    }
+    if finish.state != "cached":  # a cached step is not announced: nothing ran
+        values = {"key": start.key, **{f"new_{name}": value for name, value in ends.items()}}
+        if connection.execute(_END_STEP, values).rowcount:
+            return True
+    connection.execute(_ENSURE_RUN(connection), _run_row(start, finish.started_at or at))
+    row = {**_step_row(start, finish.started_at or at), **ends}
+    return connection.execute(_RECORD_STEP(connection), row).rowcount > 0
+
+
+def _record_outputs(connection: Connection, finish: StepFinish, *, lock: bool) -> dict[str, ArtifactVersion]:
+    """Versions of the outputs, and the edges of inputs and outputs."""
+    key = finish.start.key
+    read = [(edge.name, str(edge.ref["artifact"]), str(edge.ref["digest"])) for edge in finish.inputs]
+    made, known = record_all(
+        connection, finish.outputs, key, lock=lock, inputs=[(artifact, digest) for _, artifact, digest in read]
+    )
+    edges = []
+    for name, artifact, digest in read:
+        version = known.get((artifact, digest))
+        if version is None:
+            raise ArtifactNotFound(
+                f'Step "{finish.start.step}" read "{artifact}" ({digest[:19]}…), which is not recorded.',
+                hint="Record it first: metadata.artifacts.record(...)",
+                artifact=artifact,
+                digest=digest,
+            )
+        edges.append({"step_run": key, "direction": "in", "name": name, "artifact_version": version.id})
+    versions = {item.output: version for item, version in zip(finish.outputs, made, strict=True)}
+    for name, version in versions.items():
+        edges.append({"step_run": key, "direction": "out", "name": name, "artifact_version": version.id})
+    if edges:
+        connection.execute(_ADD_EDGES(connection), edges)
+    return versions
+
+
+def _latest(metrics: Mapping[str, float] | Sequence[MetricPoint]) -> dict[str, float]:
+    return dict(metrics) if isinstance(metrics, Mapping) else {point.key: point.value for point in metrics}
+
+
+def _points(finish: StepFinish, at: datetime) -> builtins.list[JSON]:
+    key = finish.start.key
+    if isinstance(finish.metrics, Mapping):
+        series = [(name, value, None, at) for name, value in finish.metrics.items()]
+    else:
+        series = [(point.key, point.value, point.step, point.at or at) for point in finish.metrics]
+    return [
+        {"step_run": key, "position": position, "key": name, "value": value, "step": step, "at": when}
+        for position, (name, value, step, when) in enumerate(series)
+    ]
+
+
+def _named_version(row: Mapping[Any, Any]) -> tuple[str, ArtifactVersion]:
+    values = dict(row)
+    values.pop("step_run", None)
+    return values.pop("output"), ArtifactVersion(**values)
+
+
+def _by_output(rows: Any) -> dict[str, ArtifactVersion]:
+    return dict(_named_version(row) for row in rows)
+
+
+_lists: dict[tuple[str, ...], Select[Any]] = {}
+
+
+def _list_statement(*filters: str, page: str | None) -> Select[Any]:
+    """One statement for each set of filters, kept, so that SQLAlchemy compiles it once."""
+    key = (*filters, "before") if page is not None else filters
+    statement = _lists.get(key)
+    if statement is None:
+        statement = _RUNS.where(*(_R.c[name] == bindparam(name) for name in filters))
+        if page is not None:
+            # The first condition alone is what the index is entered by.
+            statement = statement.where(
+                _R.c.started_at <= bindparam("before_at"),
+                or_(_R.c.started_at < bindparam("before_at"), _R.c.id < bindparam("before_id")),
+            )
+        _lists[key] = statement
+    return statement
