@@ -10,18 +10,17 @@ from __future__ import annotations
 import enum
 import inspect
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from ..errors import StepFailed, StepNotImportable, did_you_mean
+from ..pipelines.functions import resolve
 from . import annotations
 from .annotations import UNKNOWN
 
@@ -47,43 +46,9 @@ class Target:
     method: bool = False
 
 
-def locate(function: str) -> Any:
-    """The object that ``"module:qualname"`` names. Raises ``StepNotImportable``."""
-    module_name, _, qualname = function.partition(":")
-    if not qualname or "<" in qualname:
-        raise StepNotImportable(
-            f'Step function "{function}" cannot be imported: it is not at the top level of a module.',
-            hint="Move it to the top level of a module of your package.",
-            function=function,
-        )
-    try:
-        found: Any = sys.modules.get(module_name) or import_module(module_name)
-        for part in qualname.split("."):
-            found = getattr(found, part)
-    except ModuleNotFoundError as error:
-        if error.name and not module_name.startswith(error.name):
-            raise  # the module is there; something that it imports is not
-        raise StepNotImportable(
-            f'Step function "{function}" cannot be imported: there is no module "{error.name}".',
-            hint="Is your package installed here, and on PYTHONPATH?",
-            function=function,
-        ) from None
-    except AttributeError:
-        raise StepNotImportable(
-            f'Step function "{function}" cannot be imported: module "{module_name}" has no "{qualname}".',
-            hint=f"Was it renamed? Then compile the pipeline again. {did_you_mean(qualname, _callables(module_name))}",
-            function=function,
-        ) from None
-    return found
-
-
-def _callables(module_name: str) -> list[str]:
-    return [k for k, v in vars(sys.modules[module_name]).items() if callable(v) and v.__module__ == module_name]
-
-
 def target(invocation: StepInvocation, function: Any = None) -> Target:
     """What to call for an invocation. A ``Step`` is unwrapped, a ``Component`` class built from its config."""
-    found = locate(invocation.function) if function is None else function
+    found = resolve(invocation.function) if function is None else function
     found = unwrap(found)
     if isinstance(found, type):
         config = invocation.config or {}

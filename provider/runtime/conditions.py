@@ -1,7 +1,7 @@
 """Decide a condition: an expression tree of plain JSON, compared over arguments.
 
-The same function serves ``pipeline.run()`` and the ``ConditionOperator``: ``{"op": ">", "left": Argument, "right":
-Argument}``, with ``and``, ``or`` and ``not`` above. What an Argument is worth is the caller's to say.
+The same function serves ``pipeline.run()`` and the ``ConditionOperator``. The form of the tree is that of
+``pipelines/spec.py``; what an Argument in it is worth is the caller's to say.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "!=": operator.ne,
     ">": operator.gt,
     ">=": operator.ge,
-    "in": lambda left, right: left in right,
-    "not in": lambda left, right: left not in right,
 }
 
 
@@ -38,18 +36,16 @@ def _value(node: Mapping[str, Any], resolve: Resolve) -> Any:
     op = node.get("op")
     if op is None:
         return resolve(node)
-    if op == "not":
-        return not _value(_operands(node)[0], resolve)
-    if op == "and":
-        return all(_value(operand, resolve) for operand in _operands(node))
-    if op == "or":
-        return any(_value(operand, resolve) for operand in _operands(node))
-    if op in ("truthy", "bool"):
-        return bool(_value(_operands(node)[0], resolve))
+    left = _value(node["left"], resolve)
+    if op in ("true", "not"):
+        return bool(left) is (op == "true")
+    if op in ("and", "or"):
+        return bool(left) if bool(left) is (op == "or") else bool(_value(node["right"], resolve))
     compare = COMPARISONS.get(op)
     if compare is None:
-        raise PipelineInvalid(f'A condition uses "{op}".', hint=did_you_mean(op, [*COMPARISONS, "and", "or", "not"]))
-    left, right = (_value(operand, resolve) for operand in _operands(node))
+        known = [*COMPARISONS, "and", "or", "not", "true"]
+        raise PipelineInvalid(f'A condition uses the operator "{op}".', hint=did_you_mean(op, known))
+    right = _value(node["right"], resolve)
     try:
         return compare(left, right)
     except TypeError:
@@ -57,10 +53,3 @@ def _value(node: Mapping[str, Any], resolve: Resolve) -> Any:
             f"A condition cannot compare {left!r} {op} {right!r}: {type(left).__name__} and {type(right).__name__}.",
             hint="Compare numbers with numbers: a metric of a dict is metrics['accuracy'].",
         ) from None
-
-
-def _operands(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    for key in ("operands", "of", "args"):
-        if key in node:
-            return list(node[key])
-    return [node[key] for key in ("operand", "value", "left", "right") if key in node]

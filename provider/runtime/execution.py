@@ -72,17 +72,17 @@ class Execution:
         return found, binder
 
     def _cached(self) -> StepResult | None:
-        hit = self.recorder.find_cached(self)
-        if hit is None or not usable(hit[1], self.invocation, self.store):
+        hit = self.recorder.find_cached(self) if self.cache_key else None
+        if hit is None or not usable(hit.outputs, self.invocation, self.store):
             return None
         reach("runtime.cache.hit")
-        step_run, outputs = hit
         result = StepResult(
-            outputs={target.name: outputs[target.name] for target in self.invocation.outputs},
+            outputs={output.name: hit.outputs[output.name] for output in self.invocation.outputs},
             state="cached",
             seconds=time.perf_counter() - self._began,
+            artifacts=tuple(hit.artifacts),
             cache_key=self.cache_key,
-            cached_from=step_run,
+            cached_from=hit.step_run,
         )
         self.recorder.finish(self, result)
         reach("runtime.cache.recorded")

@@ -11,19 +11,21 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from ..errors import MetadataUnavailable
 from .redaction import error_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..metadata import Metadata, StepStart
     from .invocation import Ref, StepInvocation, StepResult
 
 T = TypeVar("T")
+_ARTIFACT_FIELDS = ("artifact", "uri", "digest", "size", "type", "materializer", "metadata")
 _LOG = logging.getLogger(__name__)
 PATIENCE = 60.0
 """Seconds to wait for a metadata database that does not answer."""
@@ -38,11 +40,19 @@ class Facts(Protocol):
     inputs: list[tuple[str, Ref]]
 
 
+class Hit(NamedTuple):
+    """What the cache knows: the earlier step run, its outputs as references, and their full records."""
+
+    step_run: str
+    outputs: dict[str, Ref]
+    artifacts: list[dict[str, Any]]
+
+
 class Recorder(Protocol):
     """Idempotent: the same step run recorded twice is one step run. Raises ``MetadataUnavailable``."""
 
-    def find_cached(self, facts: Facts) -> tuple[str, dict[str, Ref]] | None:
-        """The key of the step run that has these outputs already, and the outputs."""
+    def find_cached(self, facts: Facts) -> Hit | None:
+        """An earlier step run with the same key, and its outputs."""
         ...
 
     def start(self, facts: Facts) -> None: ...
@@ -80,14 +90,19 @@ class MetadataRecorder:
         self._patience = patience
         self._version: int | None = None
 
-    def find_cached(self, facts: Facts) -> tuple[str, dict[str, Ref]] | None:
+    def find_cached(self, facts: Facts) -> Hit | None:
         pipeline, key = _scope(facts.invocation), facts.cache_key
         if key is None:
             return None
         found = self._wait(lambda m: m.runs.find_cached(pipeline, facts.invocation.step, key), "look in the step cache")
         if found is None:
             return None
-        return found.step_run, {name: version.ref() for name, version in found.outputs.items()}
+        versions = found.outputs.items()
+        return Hit(
+            step_run=found.step_run,
+            outputs={name: version.ref() for name, version in versions},
+            artifacts=[{**{k: getattr(v, k) for k in _ARTIFACT_FIELDS}, "output": name} for name, v in versions],
+        )
 
     def start(self, facts: Facts) -> None:
         self._wait(lambda m: m.runs.start_step(self._start(facts, m)), "record the start of")
@@ -206,7 +221,3 @@ class CollectedFacts:
         self.cache_key = result.cache_key
         self.values = {name: bound["value"] for name, bound in invocation.arguments.items() if "value" in bound}
         self.inputs = [(name, ref) for name, bound in invocation.arguments.items() for ref in bound_refs(bound)]
-
-
-def is_ref(value: Any) -> bool:
-    return isinstance(value, Mapping) and {"uri", "digest", "type"} <= value.keys()

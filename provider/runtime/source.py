@@ -37,6 +37,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ..pipelines.spec import stable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -56,11 +58,21 @@ def source_digest(function: Callable[..., Any]) -> str | None:
     if "<locals>" in qualname or "<lambda>" in qualname or _module_file(module) is None:
         return _live_digest(target)
     known = _CLOSURES.get((module, qualname))
-    if known is None or not _unchanged(known[1]):
+    if known is None or known[0] is None or not _unchanged(known[1]) or known[1][0][0] != _module_file(module):
         walk = _Walk()
         walk.name(module, qualname.partition(".")[0], root=True)
         known = _CLOSURES[module, qualname] = (walk.digest(), walk.stamps())
     return known[0]
+
+
+def source_digests(functions: Iterable[str]) -> tuple[str | None, set[str]]:
+    """One digest for several ``"module:qualname"``, none of them imported, and the foreign packages that they use."""
+    walk = _Walk()
+    for function in functions:
+        module, _, qualname = function.partition(":")
+        if "<" not in qualname:
+            walk.name(module, qualname.partition(".")[0], root=True)
+    return walk.digest(), walk.foreign
 
 
 _CLOSURES: dict[tuple[str, str], tuple[str | None, tuple[Stamp, ...]]] = {}
@@ -106,7 +118,7 @@ def _module(name: str) -> _Module | None:
     if path is None:
         return None
     known = _MODULES.get(name)
-    if known is not None and _unchanged([known.stamp]):
+    if known is not None and known.fresh and known.stamp[0] == path and _unchanged([known.stamp]):
         return known
     try:
         status = os.stat(path)  # noqa: PTH116
@@ -267,6 +279,7 @@ class _Walk:
         self._values: list[str] = []
         self._modules: dict[str, _Module] = {}
         self._unknown = False
+        self.foreign: set[str] = set()
 
     def name(self, module_name: str, name: str, *, root: bool = False) -> None:
         """Take in what ``name`` is bound to in a module. Foreign modules are left alone, except for the root."""
@@ -307,7 +320,7 @@ class _Walk:
         if id(statement) in self._hashed:
             return
         text = _normalised(statement, lambda d: _is_own(module, d))
-        self._hashed[id(statement)] = (f"{module.name}:{label}", _digest(text))
+        self._hashed[id(statement)] = (f"{stable(module.name)}:{label}", _digest(text))
         uses = _Uses(_package(module))
         for child in ast.iter_child_nodes(statement):
             if not (
@@ -365,6 +378,7 @@ class _Walk:
 
     def _imported(self, imported: _Imported, rest: tuple[str, ...]) -> None:
         if not _is_project(imported.module):
+            self.foreign.add(imported.module.partition(".")[0])
             return
         current = imported.module
         path = rest if imported.attribute is None else (imported.attribute, *rest)
@@ -439,19 +453,26 @@ def _is_own(module: _Module, decorator: ast.expr) -> bool:
     return any(t.module.partition(".")[0] == _OWN for t in targets)
 
 
-@functools.lru_cache(maxsize=4096)
 def _is_project(module: str) -> bool:
     return module.partition(".")[0] != _OWN and not _is_foreign(module)
 
 
-@functools.lru_cache(maxsize=4096)
 def _is_foreign(module: str) -> bool:
     """Standard library, built in, or installed: decided by the file of the top-level package."""
     top = module.partition(".")[0]
-    if top == "__main__" or top in sys.stdlib_module_names:
-        return top != "__main__"
-    origin = _origin(top)
-    return origin is None or _installed(origin)
+    known = _FOREIGN.get(top)
+    if known is None:
+        if top == "__main__" or top in sys.stdlib_module_names:
+            return top != "__main__"
+        origin = _origin(top)
+        if origin is None:
+            return True  # not remembered: it may be written later
+        known = _FOREIGN[top] = _installed(origin)
+    return known
+
+
+_FOREIGN: dict[str, bool] = {}
+_SPECS: dict[str, ModuleSpec] = {}
 
 
 def _installed(path: str) -> bool:
@@ -480,18 +501,24 @@ def _origin(top: str) -> str | None:
     return spec.origin or next(iter(spec.submodule_search_locations or ()), None)
 
 
-@functools.lru_cache(maxsize=4096)
 def _spec(name: str) -> ModuleSpec | None:
+    known = _SPECS.get(name)
+    if known is not None:
+        return known
     parent, _, _ = name.rpartition(".")
     try:
-        if not parent:
-            return find_spec(name)
-        loaded = sys.modules.get(parent)
-        above = None if loaded is not None else _spec(parent)
-        path = getattr(loaded, "__path__", None) or (above.submodule_search_locations if above else None)
-        return PathFinder.find_spec(name, list(path)) if path else None
+        if parent:
+            loaded = sys.modules.get(parent)
+            above = None if loaded is not None else _spec(parent)
+            path = getattr(loaded, "__path__", None) or (above.submodule_search_locations if above else None)
+            found = PathFinder.find_spec(name, list(path)) if path else None
+        else:
+            found = find_spec(name)
     except (ImportError, ValueError, AttributeError):
         return None
+    if found is not None:
+        _SPECS[name] = found
+    return found
 
 
 def imports_of(module: str, name: str) -> list[tuple[str, str | None]]:

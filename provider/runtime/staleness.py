@@ -14,6 +14,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+_MISSING: Any = object()
 _LITERALS = (type(None), bool, int, float, str, bytes, tuple)
 
 
@@ -37,7 +38,9 @@ def loaded_code_matches(module: ModuleType | None, tree: ast.Module, path: str, 
     codes = {const.co_name: const for const in code.co_consts if isinstance(const, CodeType)}
     for statement in tree.body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-            if not _same_function(getattr(module, statement.name, None), codes.get(statement.name), module.__name__):
+            if not _same_function(
+                getattr(module, statement.name, _MISSING), codes.get(statement.name), module.__name__
+            ):
                 return False
         elif isinstance(statement, ast.ClassDef):
             if not _same_class(getattr(module, statement.name, None), codes.get(statement.name), module.__name__):
@@ -55,7 +58,7 @@ def _same_function(live: Any, code: CodeType | None, module: str) -> bool:
     loaded = getattr(live, "__code__", None)
     if code is None or getattr(live, "__module__", module) != module:
         return True
-    return live is not None and (loaded is None or _same_code(loaded, code))
+    return live is not _MISSING and (loaded is None or _same_code(loaded, code))
 
 
 def _same_class(live: Any, code: CodeType | None, module: str) -> bool:
