@@ -24,13 +24,19 @@ def find_drift(
     deployment: str | None = None,
     after: str | None = None,
     consumer: str,
+    cooldown: float | None = None,
 ) -> dict[str, Any] | None:
-    """The newest report that found drift, made after ``after`` (ISO 8601) and not yet claimed by ``consumer``."""
-    start = datetime.fromisoformat(after) if after else None
-    for report in metadata.drift.list(model=model, deployment=deployment, drifted=True, limit=1):
-        if (start is None or report.created_at >= start) and not metadata.drift.claimed(report.id, consumer):
-            return drift_facts(report)
-    return None
+    """The newest report, if it found drift, was made after ``after`` (ISO 8601) and ``consumer`` may claim it now.
+
+    ``cooldown`` is in seconds. Older reports do not count: if the newest finds no drift, there is none any more.
+    """
+    report = metadata.drift.latest(model=model, deployment=deployment)
+    if report is None or not report.drifted:
+        return None
+    if after and report.created_at < datetime.fromisoformat(after):
+        return None
+    pause = None if cooldown is None else timedelta(seconds=cooldown)
+    return drift_facts(report) if metadata.drift.claimable(report.id, consumer, cooldown=pause) else None
 
 
 def drift_facts(report: Any) -> dict[str, Any]:
@@ -45,7 +51,7 @@ def drift_facts(report: Any) -> dict[str, Any]:
         "drift_share": report.drift_share,
         "features": sorted(name for name, feature in report.features.items() if feature["status"] == "drift"),
         "reasons": list(report.reasons)[:10],
-        "window": [report.window_start.isoformat(), report.window_end.isoformat()],
+        "window": [time and time.isoformat() for time in (report.window_start, report.window_end)],
         "uri": report.report_uri,
     }
 
@@ -93,7 +99,8 @@ class DriftSensor(MetadataSensor):
             "model": self.model,
             "deployment": self.deployment,
             "after": self.after,
-            "consumer": drift_asset(self.subject).uri,
+            "consumer": consumer(self.subject),
+            "cooldown": None if self.cooldown is None else self.cooldown.total_seconds(),
         }
 
     def accept(self, answer: Mapping[str, Any], context: Context) -> bool:
@@ -108,7 +115,7 @@ def announce_drift(
     ti = context["ti"]
     claimed = metadata.drift.claim(
         facts["report"],
-        asset.uri,
+        consumer(subject),
         claimant=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}",
         cooldown=cooldown,
         now=datetime.now(timezone.utc),
@@ -116,3 +123,8 @@ def announce_drift(
     if claimed:
         emit(context, asset, facts)
     return claimed
+
+
+def consumer(subject: str) -> str:
+    """Under which name the announcements of ``drift_asset(subject)`` are claimed."""
+    return f"drift_asset.{subject}"

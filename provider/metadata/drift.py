@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta  # noqa: TC003 - pydantic reads annotations
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
 from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from ..errors import RecordNotFound
@@ -17,6 +16,10 @@ from . import schema
 from .columns import as_utc
 from .database import Database, PerDialect, in_order
 from .records import JSON, Page, Record, now
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Sequence
 
 ORDER = 4
 
@@ -35,8 +38,8 @@ class NewDriftReport(Record):
     rows: int
     drifted: bool
     drift_share: float
-    features: JSON = {}
-    reasons: list[Any] = []
+    features: JSON = Field(default_factory=dict)
+    reasons: list[Any] = Field(default_factory=list)
     edges_id: str | None = None
     report_uri: str | None = None
     json_uri: str | None = None

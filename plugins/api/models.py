@@ -1,0 +1,39 @@
+"""Models, their versions and the moves of their aliases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from ...provider.metadata.models import AliasEvent, Model, ModelVersion
+from .access import READS_ASSETS, Limit, MetadataDep, StackDep
+
+router = APIRouter(prefix="/models", dependencies=READS_ASSETS)
+
+
+@router.get("")
+def list_models(metadata: MetadataDep) -> list[Model]:
+    return list(metadata.models.list())
+
+
+@router.get("/{model}/versions")
+def list_versions(model: str, metadata: MetadataDep, limit: Limit = 50, before: str | None = None) -> dict[str, Any]:
+    page = metadata.models.versions(model, limit=limit, before=before)
+    return {"items": list(page.items), "next": page.next}
+
+
+@router.get("/{model}/versions/{version}")
+def get_version(model: str, version: int, metadata: MetadataDep) -> ModelVersion:
+    return metadata.models.get(model, version=version)
+
+
+@router.get("/{model}/history")
+def get_history(model: str, metadata: MetadataDep, alias: str | None = None) -> list[AliasEvent]:
+    return list(metadata.models.history(model, alias))
+
+
+@router.get("/{model}/why/{alias}")
+def explain(model: str, alias: str, stack: StackDep) -> dict[str, Any]:
+    """Why the version that holds the alias holds it: who, when, which gates, which run, which data."""
+    return stack.model_registry.explain(model, alias).to_dict()

@@ -1,0 +1,44 @@
+"""The Airflow plugin: entries for the UI, a listener, and an API that is built when it is first asked.
+
+Airflow loads this module in every process, each task included, so it imports nothing but Airflow's plugin class. The
+API is mounted as an ASGI callable that builds the FastAPI app on the first request it gets, in the API server alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from airflow.plugins_manager import AirflowPlugin
+
+from .. import __version__
+from .listener import RunListener
+
+PREFIX = "/windsock"
+# No leading slash: Airflow may be served below a path of its own. The version makes browsers fetch a new bundle.
+_BUNDLE = f"windsock/static/windsock.js?v={__version__}"
+
+
+class _LazyApp:
+    """An ASGI app that is imported and built on its first request."""
+
+    _app: ClassVar[Any] = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if _LazyApp._app is None:
+            from .api.app import build_app
+
+            _LazyApp._app = build_app()
+        await _LazyApp._app(scope, receive, send)
+
+
+class WindsockPlugin(AirflowPlugin):
+    """Windsock in the Airflow UI: a page of its own, and a lineage tab on every DAG and run."""
+
+    name = "windsock"
+    fastapi_apps: ClassVar[list[Any]] = [{"app": _LazyApp(), "url_prefix": PREFIX, "name": "windsock"}]
+    react_apps: ClassVar[list[Any]] = [
+        {"name": "Windsock", "bundle_url": _BUNDLE, "destination": "nav", "url_route": "windsock", "category": "browse"},
+        {"name": "Windsock Lineage", "bundle_url": _BUNDLE, "destination": "dag", "url_route": "windsock-lineage"},
+        {"name": "Windsock Run Lineage", "bundle_url": _BUNDLE, "destination": "dag_run", "url_route": "windsock-lineage"},
+    ]
+    listeners: ClassVar[list[Any]] = [RunListener()]
