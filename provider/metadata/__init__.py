@@ -40,7 +40,37 @@ _PUBLIC = {
     "step_run_key": ".keys",
 }
 
-__all__ = sorted(_PUBLIC)  # noqa: PLE0605 - the table is the one list of names
+__all__ = [
+    "ANY",
+    "Alias",
+    "AliasEvent",
+    "Artifact",
+    "ArtifactVersion",
+    "AuditEvent",
+    "CachedStep",
+    "Deployment",
+    "DeploymentEvent",
+    "DriftReport",
+    "EdgeIn",
+    "LineageEdge",
+    "LineageGraph",
+    "LineageNode",
+    "Metadata",
+    "MetricPoint",
+    "Model",
+    "ModelVersion",
+    "NewArtifact",
+    "NewDriftReport",
+    "NewModelVersion",
+    "Page",
+    "PipelineVersion",
+    "Run",
+    "StepFinish",
+    "StepRun",
+    "StepStart",
+    "run_key",
+    "step_run_key",
+]
 
 
 def __getattr__(name: str) -> Any:

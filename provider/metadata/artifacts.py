@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import builtins
-from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime  # noqa: TC003 - pydantic reads annotations
+from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
 from sqlalchemy import Connection, Select, bindparam, func, insert, null, select, tuple_, union_all
 
 from ..errors import ArtifactNotFound, did_you_mean
@@ -17,6 +16,10 @@ from ..names import check_name
 from . import schema
 from .database import Database, PerDialect
 from .records import JSON, Page, Record, now
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Iterable, Sequence
 
 
 class NewArtifact(Record):
@@ -29,7 +32,7 @@ class NewArtifact(Record):
     size: int
     type: str
     materializer: str | None = None
-    metadata: JSON = {}
+    metadata: JSON = Field(default_factory=dict)
 
 
 class ArtifactVersion(Record):

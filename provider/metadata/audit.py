@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime  # noqa: TC003 - pydantic reads annotations
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select
@@ -39,7 +39,7 @@ class Audit:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def append(
+    def append(  # noqa: PLR0917 - who, what, of what, from, to, why: always all of them, always in this order
         self,
         actor: str,
         action: str,
@@ -63,7 +63,7 @@ class Audit:
         return Page(items, str(items[-1].id) if len(rows) > limit else None)
 
 
-def append(
+def append(  # noqa: PLR0917
     connection: Connection,
     actor: str,
     action: str,

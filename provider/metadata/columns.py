@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import math
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import JSON, BigInteger, DateTime, Float, Integer, String
-from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import Dialect
 
 _Processor = Any  # a function of one value, or None; SQLAlchemy has no public name for it
 

@@ -11,9 +11,8 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL, Connection, RootTransaction, bindparam, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -22,6 +21,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from ..errors import Conflict, MetadataError, MetadataUnavailable
 from ..faults import reach
 from .engine import WRITE, dispose, engine_for, parse_url, safe_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
@@ -100,7 +102,7 @@ class Database:
             try:
                 with self._begun() as connection:
                     return work(connection)
-            except (DBAPIError, PoolTimeout) as error:
+            except (DBAPIError, PoolTimeout) as error:  # noqa: PERF203 - that is what the loop is for
                 if attempt == ATTEMPTS or not _worth_repeating(error):
                     raise self.translated(error) from error
                 # Jitter, or the same two meet again.

@@ -5,10 +5,10 @@ One row a deployment, changed only by compare-and-set on its ``revision``; one e
 
 from __future__ import annotations
 
-import builtins
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime  # noqa: TC003 - pydantic reads annotations
+from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from ..errors import Conflict, DeploymentNotFound, ModelNotFound, did_you_mean
@@ -18,6 +18,9 @@ from . import audit, schema
 from .columns import clean_text
 from .database import Database, PerDialect, in_order
 from .records import ANY, JSON, Any_, Page, Record, now
+
+if TYPE_CHECKING:
+    import builtins
 
 ORDER = 3
 
@@ -38,7 +41,7 @@ class Deployment(Record):
     url: str | None = None
     flavor: str
     stack: str | None = None
-    handle: JSON = {}
+    handle: JSON = Field(default_factory=dict)
     revision: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -122,7 +125,7 @@ class Deployments:
                     hint=f"List them: windsock model show {deployment.model}",
                     **key,
                 )
-            return _write(connection, deployment, present, actor, action, reason)
+            return _write(connection, deployment, present, actor=actor, action=action, reason=reason)
 
         return self._database.write(work)
 
@@ -179,7 +182,7 @@ class Deployments:
             if expected_revision is not ANY and expected_revision != present.revision:
                 raise _conflict(name, expected_revision, present)
             gone = present.model_copy(update={"phase": "deleted", "url": None})
-            return _write(connection, gone, present, actor, "delete", reason)
+            return _write(connection, gone, present, actor=actor, action="delete", reason=reason)
 
         return self._database.write(work)
 
@@ -188,6 +191,7 @@ def _write(
     connection: Connection,
     wanted: Deployment,
     present: Deployment | None,
+    *,
     actor: str,
     action: str | None,
     reason: str | None,
@@ -211,9 +215,10 @@ def _write(
     reach("metadata.deployments.put")
     before_version = None if present is None or present.phase == "deleted" else present.version
     in_order(connection, ORDER)
+    done = action or ("create" if before_version is None else "update")
     event = {
         "deployment": stored.name,
-        "action": action or ("create" if before_version is None else "update"),
+        "action": done,
         "from_version": before_version,
         "to_version": None if stored.phase == "deleted" else stored.version,
         "actor": actor,
@@ -222,7 +227,7 @@ def _write(
     }
     connection.execute(_ADD_EVENT, event)
     before = None if present is None else _facts(present)
-    audit.append(connection, actor, event["action"], "deployment", stored.name, before, _facts(stored), reason)
+    audit.append(connection, actor, done, "deployment", stored.name, before, _facts(stored), reason)
     return stored
 
 

@@ -48,8 +48,8 @@ class NewDriftReport(Record):
     @property
     def key(self) -> str:
         """What makes two reports the same one: the same window of the same thing, looked at in the same way."""
-        times = (t and as_utc(t).isoformat(timespec="microseconds") for t in (self.window_start, self.window_end))
-        parts = (self.model, str(self.version), self.deployment, *times, self.edges_id)
+        window = (None if t is None else as_utc(t).isoformat() for t in (self.window_start, self.window_end))
+        parts = (self.model, str(self.version), self.deployment, *window, self.edges_id)
         text = "".join("-" if part is None else f"{len(part)}:{part}" for part in parts)
         return blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -178,7 +178,7 @@ class Drift:
     def claimable(
         self, report_id: int, consumer: str, *, cooldown: timedelta | None = None, now: datetime | None = None
     ) -> bool:
-        """Whether :meth:`claim` would succeed for a new claimant; what a sensor asks while it waits. Changes nothing."""
+        """Whether :meth:`claim` would succeed for a new claimant: what a sensor asks while it waits. Writes nothing."""
         at = as_utc(now) if now is not None else _now()
         key = {"consumer": consumer, "report": report_id}
 

@@ -9,16 +9,18 @@ and turns into a writer is the one thing that no busy timeout helps.
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ..errors import MetadataUnavailable, MissingExtra, SettingInvalid
 from .columns import dumps, loads
+
+if TYPE_CHECKING:
+    import sqlite3
 
 BUSY_TIMEOUT_MS = 60_000
 WRITE = "windsock_write"

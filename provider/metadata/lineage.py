@@ -12,10 +12,14 @@ everything else is joined to what it found.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from .database import Database
+from pydantic import Field
+
 from .records import JSON, Record
+
+if TYPE_CHECKING:
+    from .database import Database
 
 Direction = Literal["up", "down", "both"]
 
@@ -28,7 +32,7 @@ class LineageNode(Record):
     id: str
     kind: Literal["artifact", "step_run", "run", "model", "deployment"]
     label: str
-    facts: JSON = {}
+    facts: JSON = Field(default_factory=dict)
 
 
 class LineageEdge(Record):

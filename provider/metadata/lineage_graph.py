@@ -6,16 +6,19 @@ limits hold for everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CTE, Connection, Select, bindparam, func, literal_column, or_, select
+from sqlalchemy import CTE, BindParameter, Connection, Select, bindparam, func, literal_column, or_, select
 
 from ..errors import RecordNotFound
 from . import schema
 from .keys import run_key
 from .lineage import Direction, LineageEdge, LineageGraph, LineageNode
-from .records import JSON
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .records import JSON
 
 _R, _S, _E, _V, _M, _A, _D = (
     schema.run,
@@ -26,7 +29,7 @@ _R, _S, _E, _V, _M, _A, _D = (
     schema.alias,
     schema.deployment,
 )
-_IDS = bindparam("ids", expanding=True)
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 
 ROWS_PER_NODE = 8
 """The walk meets a node once for each distance at which it lies; this many rows a node are looked at, then it stops."""
@@ -99,7 +102,7 @@ _ARTIFACTS = select(
 ).where(_V.c.id.in_(_IDS))
 _STEP_RUNS = select(_S).where(_S.c.id.in_(_IDS))
 _RUNS = select(_R).where(_R.c.id.in_(_IDS))
-_NAMES = bindparam("names", expanding=True)
+_NAMES: BindParameter[Any] = bindparam("names", expanding=True)
 _MODEL_VERSIONS = select(_M).where(_M.c.model.in_(_NAMES), _M.c.version.in_(bindparam("versions", expanding=True)))
 _ALIASES = select(_A.c.model, _A.c.alias, _A.c.version).where(_A.c.model.in_(_NAMES))
 _DEPLOYMENTS = select(_D).where(_D.c.model.in_(_NAMES), _D.c.phase != "deleted")
@@ -229,7 +232,7 @@ class Walk:
             return {}
         rows = self._limit * ROWS_PER_NODE
         values = {"ids": seeds, "depth": depth, "limit": self._limit + 1, "rows": rows}
-        found = {number: distance for number, distance in self._connection.execute(statement, values)}
+        found: dict[int, int] = {row.id: row.depth for row in self._connection.execute(statement, values)}
         if len(found) > self._limit:
             self._truncated = True
             found.popitem()

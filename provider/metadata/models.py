@@ -6,11 +6,10 @@ Each write locks the model's row first, so that numbers have no gap and no doubl
 
 from __future__ import annotations
 
-import builtins
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime  # noqa: TC003 - pydantic reads annotations
+from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
 from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select, update
 
 from ..errors import AliasNotFound, ArtifactNotFound, ModelNotFound, PromotionConflict, did_you_mean
@@ -21,6 +20,10 @@ from .artifacts import ids_by_content
 from .columns import clean_text
 from .database import Database, PerDialect, in_order
 from .records import ANY, JSON, Any_, Page, Record, finite, now
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Mapping
 
 ORDER = 2
 
@@ -33,8 +36,8 @@ class NewModelVersion(Record):
 
     model: str
     artifact: JSON
-    metrics: dict[str, float] = {}
-    parameters: JSON = {}
+    metrics: dict[str, float] = Field(default_factory=dict)
+    parameters: JSON = Field(default_factory=dict)
     input_schema: JSON | None = None
     baseline: JSON | None = None
     evaluation: JSON | None = None
@@ -42,9 +45,9 @@ class NewModelVersion(Record):
     run: str | None = None
     step_run: str | None = None
     source: str | None = None
-    requirements: dict[str, str] | list[str] = {}
+    requirements: dict[str, str] | list[str] = Field(default_factory=dict)
     description: str | None = None
-    tags: JSON = {}
+    tags: JSON = Field(default_factory=dict)
     created_by: str | None = None
 
 
@@ -277,7 +280,7 @@ class Models:
             moved = Alias(model=model, alias=alias, version=version, revision=revision, updated_at=now())
             connection.execute(_SET_ALIAS(connection), moved.model_dump())
             reach("metadata.models.set_alias")
-            _log(connection, moved, current, version, actor, reason, gates or [], run)
+            _log(connection, moved, current, version, actor=actor, reason=reason, gates=gates or [], run=run)
             return moved
 
         return self._database.write(work)
@@ -301,7 +304,7 @@ class Models:
             if expected is not ANY and expected != present.version:
                 raise _conflict(model, alias, expected, present.version, None)
             connection.execute(_REMOVE_ALIAS, {"model": model, "alias": alias})
-            _log(connection, present, present.version, None, actor, reason, [], run)
+            _log(connection, present, present.version, None, actor=actor, reason=reason, gates=[], run=run)
 
         self._database.write(work)
 
@@ -404,6 +407,7 @@ def _log(
     alias: Alias,
     before: int | None,
     after: int | None,
+    *,
     actor: str,
     reason: str | None,
     gates: list[JSON],

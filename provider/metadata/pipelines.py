@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime  # noqa: TC003 - pydantic reads annotations
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, bindparam, func, insert, select
 
@@ -12,6 +12,9 @@ from ..names import check_name
 from . import schema
 from .database import Database, PerDialect
 from .records import JSON, Page, Record, now
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class PipelineVersion(Record):

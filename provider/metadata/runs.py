@@ -7,11 +7,11 @@ connections.
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field
 from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select, update
 
 from ..errors import ArtifactNotFound, RecordNotFound
@@ -22,6 +22,9 @@ from .columns import clean_text
 from .database import Database, PerDialect
 from .keys import run_key, step_run_key
 from .records import JSON, Page, Record, finite, now
+
+if TYPE_CHECKING:
+    import builtins
 
 
 class StepStart(Record):
@@ -35,11 +38,11 @@ class StepStart(Record):
     pipeline: str | None = None
     pipeline_version: int | None = None
     stack: str | None = None
-    parameters: JSON = {}
+    parameters: JSON = Field(default_factory=dict)
     reason: JSON | None = None
     triggered_by: str | None = None
     step: str
-    step_parameters: JSON = {}
+    step_parameters: JSON = Field(default_factory=dict)
     cache_key: str | None = None
     worker: str | None = None
 
@@ -79,8 +82,8 @@ class StepFinish(Record):
     state: StepState
     inputs: Sequence[EdgeIn] = ()
     outputs: Sequence[NewArtifact] = ()
-    metrics: dict[str, float] | list[MetricPoint] = {}
-    parameters: JSON = {}
+    metrics: dict[str, float] | list[MetricPoint] = Field(default_factory=dict)
+    parameters: JSON = Field(default_factory=dict)
     cached_from: str | None = None
     error: str | None = None
     started_at: datetime | None = None
@@ -451,6 +454,7 @@ def _latest(metrics: Mapping[str, float] | Sequence[MetricPoint]) -> dict[str, f
 
 def _points(finish: StepFinish, at: datetime) -> builtins.list[JSON]:
     key = finish.start.key
+    series: list[tuple[str, float, int | None, datetime]]
     if isinstance(finish.metrics, Mapping):
         series = [(name, value, None, at) for name, value in finish.metrics.items()]
     else:

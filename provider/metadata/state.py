@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, column, select, table, text
+from sqlalchemy import URL, Connection, Select, column, select, table, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from ..errors import SchemaOutdated
 from . import schema
-from .database import Database
 from .engine import BUSY_TIMEOUT_MS, dispose, engine_for
 
-_VERSION = select(column("version_num")).select_from(table(schema.VERSION_TABLE))
+if TYPE_CHECKING:
+    from .database import Database
+
+_VERSION: Select[Any] = select(column("version_num")).select_from(table(schema.VERSION_TABLE))
 _checked: set[URL] = set()
 
 
@@ -86,9 +89,7 @@ def _still_there(database: Database) -> bool:
 def _create(database: Database) -> str | None:
     """Make all tables in one transaction, unless another process just did, or the file is somebody else's."""
     try:
-        engine = engine_for(database.url)
-        with engine.connect() as connection:
-            _write_ahead(connection)
+        prepare(database)
         with database.transaction() as connection:
             found = {row[0] for row in connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))}
             if schema.VERSION_TABLE in found:
@@ -100,6 +101,13 @@ def _create(database: Database) -> str | None:
             return schema.HEAD
     except DBAPIError as error:
         raise database.translated(error) from None
+
+
+def prepare(database: Database) -> None:
+    """Before the first table: what SQLite cannot do inside a transaction."""
+    if database.url.get_backend_name() == "sqlite":
+        with engine_for(database.url).connect() as connection:
+            _write_ahead(connection)
 
 
 def stamp(connection: Connection) -> None:

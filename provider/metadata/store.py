@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from .artifacts import Artifacts
@@ -16,6 +15,8 @@ from .pipelines import Pipelines
 from .runs import Runs
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from sqlalchemy import Connection
 
 
