@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from windsock.provider.metadata import Metadata, NewArtifact
+from windsock.provider.metadata import NewArtifact
 from windsock.provider.registry.models import NativeModelRegistry
 from windsock.provider.testing.registry import RegistryContract
 
@@ -9,7 +9,11 @@ from windsock.provider.testing.registry import RegistryContract
 class NativeContract(RegistryContract):
     def reference(self, registry, n):
         new = NewArtifact(
-            artifact="contract.train", uri=f"file:///models/{n}", digest=f"blake3:{n:064x}", size=1, type="sklearn.Model"
+            artifact="contract.train",
+            uri=f"file:///models/{n}",
+            digest=f"blake3:{n:064x}",
+            size=1,
+            type="sklearn.Model",
         )
         return registry.metadata.artifacts.record(new).ref()
 

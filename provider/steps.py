@@ -1,0 +1,208 @@
+"""Built-in steps: register, promote and deploy a model, inside a pipeline.
+
+They are ordinary steps, so they are wired, conditioned and retried like any other. They run where the metadata are
+(compute ``local``) and are never cached: what they do is change the registry, not compute a value. Each is idempotent,
+so that the retry of a killed task does nothing twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import PromotionConflict
+from .pipelines.step import step
+
+if TYPE_CHECKING:
+    from .artifacts.handle import Artifact
+    from .metadata import ModelVersion
+    from .predictions.schema import InputSchema
+    from .registry.models import ModelRegistry
+    from .runtime.context import StepContext
+
+
+@step(cache=False, compute="local")
+def register_model(
+    model: Artifact[Any] | Any,
+    name: str,
+    *,
+    metrics: dict[str, float] | None = None,
+    baseline: Artifact[Any] | Any | None = None,
+    evaluation: Artifact[Any] | Any | None = None,
+    target: str | None = None,
+    alias: str | None = "candidate",
+    description: str | None = None,
+) -> dict[str, Any]:
+    """Make ``model`` the next version of ``name`` and point ``alias`` at it; returns model, version and alias.
+
+    ``baseline`` is the table that the model was trained on: drift is measured against its profile, which is computed
+    here, the model's own predictions included. ``evaluation`` is the table that a gate compares versions on. ``target``
+    is the column of the true values in both. Input schema and example rows come from ``baseline``, or else from
+    ``evaluation``; with neither the model is registered without them and cannot be monitored for drift.
+    """
+    # Annotated as Any, too, because what a pipeline hands in is, to a type checker, what the other step returns.
+    from .metadata import NewModelVersion, run_key, step_run_key
+    from .registry.description import parameters_of, requirements_of
+
+    current = _context()
+    registry = current.stack.model_registry
+    estimator = model.load()
+    table = baseline or evaluation
+    rows = table.load() if table is not None else None
+    schema = _schema(estimator, rows, target)
+    identity = current.run
+    version = registry.register(
+        NewModelVersion(
+            model=name,
+            artifact=model.ref,
+            metrics={key: float(value) for key, value in (metrics or {}).items()},
+            parameters=parameters_of(estimator),
+            input_schema=schema.to_dict() if schema else None,
+            example=_example(rows, schema),
+            baseline=_baseline(current, name, estimator, rows, schema) if baseline and schema else None,
+            evaluation=evaluation.ref if evaluation else None,
+            run=run_key(identity.dag_id, identity.run_id),
+            step_run=step_run_key(
+                identity.dag_id, identity.run_id, identity.task_id, identity.map_index, identity.try_number
+            ),
+            # Without the try number: a retry registers nothing new. With the name: one step may register several.
+            source=f"{identity.dag_id}/{identity.run_id}/{identity.task_id}/{identity.map_index}",
+            requirements=requirements_of(estimator),
+            description=description,
+            created_by=current.stack.settings.actor,
+        )
+    )
+    current.logger.info('registered version %d of "%s"', version.version, name)
+    if alias:
+        _point(registry, version, alias, current)
+    return {"model": name, "version": version.version, "alias": alias}
+
+
+@step(cache=False, compute="local")
+def promote_model(
+    name: str,
+    *,
+    source: str = "candidate",
+    target: str = "production",
+    gates: list[dict[str, Any]] | None = None,
+    reason: str | None = None,
+) -> dict[str, Any]:
+    """Move the alias ``target`` to the version that holds ``source``, if it passes all ``gates``.
+
+    ``gates`` in their JSON form, for example ``[{"gate": "better_than_current", "metric": "accuracy"}]``. Returns
+    model, version, previous, alias, changed and the gates' outcomes. Raises ``GateFailed``, ``PromotionConflict``.
+    """
+    from .metadata import run_key
+
+    current = _context()
+    result = current.stack.model_registry.promote(
+        name,
+        source=source,
+        target=target,
+        gates=gates or (),
+        actor=current.stack.settings.actor,
+        reason=reason,
+        run=run_key(current.run.dag_id, current.run.run_id),
+    )
+    for outcome in result.gates:
+        current.logger.info("gate %s", outcome)
+    return result.to_dict()
+
+
+@step(cache=False, compute="local")
+def deploy_model(name: str, alias: str = "production", deployment: str | None = None) -> dict[str, Any]:
+    """Serve the version that holds ``alias`` as ``deployment`` (by default the model's name); returns its facts.
+
+    Does nothing if it is served already. Raises ``DeploymentFailed`` when the server does not become ready; what was
+    served before is then still served.
+    """
+    from .deployers.deployments import deploy
+
+    current = _context()
+    stack = current.stack
+    done = deploy(
+        metadata=stack.metadata,
+        deployer=stack.deployer,
+        store=stack.artifact_store,
+        name=deployment or name,
+        model=name,
+        alias=alias,
+        actor=stack.settings.actor,
+        reason=f"run {current.run.dag_id}/{current.run.run_id}",
+    )
+    return {"deployment": done.name, "model": done.model, "version": done.version, "phase": done.phase, "url": done.url}
+
+
+def _context() -> StepContext:
+    from .runtime.context import context
+
+    return context()
+
+
+def _schema(estimator: Any, rows: Any, target: str | None) -> InputSchema | None:
+    """The input schema from a table, or None without one. Raises ``ConfigurationError`` when they do not fit."""
+    if rows is None:
+        return None
+    from .predictions.schema import InputSchema, infer_schema
+
+    trained = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
+    if trained and hasattr(rows, "columns") and all(name in rows.columns for name in trained):
+        rows = rows[trained]  # other columns (an id, a date) need not be of a type that a request can carry
+    return InputSchema.from_dict(infer_schema(rows, target=target, model=estimator) | {"target": target})
+
+
+def _example(rows: Any, schema: InputSchema | None) -> list[dict[str, Any]] | None:
+    if schema is None:
+        return None
+    from .predictions.schema import example_rows
+
+    return example_rows(rows, schema, n=1)
+
+
+def _baseline(current: StepContext, name: str, estimator: Any, rows: Any, schema: InputSchema) -> dict[str, Any]:
+    """Profile what the model was trained on, store the profile, and return its reference."""
+    from .artifacts.saving import save
+    from .metadata import NewArtifact, step_run_key
+    from .monitoring.profile import build_profile
+    from .registry.baseline import baseline_table
+
+    profile = build_profile(baseline_table(estimator, rows, schema), model_name=name, target=schema.target)
+    stored = save(profile.to_bytes(), current.artifact_store)
+    run = current.run
+    recorded = current.metadata.artifacts.record(
+        NewArtifact(
+            artifact=f"{name}.baseline",
+            uri=stored.uri,
+            digest=stored.digest,
+            size=stored.size,
+            type=stored.type,
+            materializer=stored.materializer,
+            metadata=dict(stored.metadata),
+        ),
+        producer=step_run_key(run.dag_id, run.run_id, run.task_id, run.map_index, run.try_number),
+    )
+    return recorded.ref()
+
+
+def _point(registry: ModelRegistry, version: ModelVersion, alias: str, current: StepContext) -> None:
+    """Move ``alias`` forward to ``version``; never back, as the late retry of an older run would."""
+    from .metadata import run_key
+    from .registry.models import check_alias
+
+    check_alias(alias)
+    while True:
+        holder = registry.find(version.model, alias=alias)
+        if holder is not None and holder.version >= version.version:
+            return
+        try:
+            registry.move_alias(
+                version.model,
+                alias,
+                version.version,
+                expected=holder.version if holder else None,
+                actor=current.stack.settings.actor,
+                reason=f"registered by step {current.step}",
+                run=run_key(current.run.dag_id, current.run.run_id),
+            )
+        except PromotionConflict:
+            continue  # somebody registered at the same time: look again who is newer
+        return
