@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from ..errors import StepFailed, StepNotImportable, did_you_mean
 from ..pipelines.functions import resolve
-from . import annotations
-from .annotations import UNKNOWN
+from . import typehints
+from .typehints import UNKNOWN
 
 if TYPE_CHECKING:
     from ..artifacts.store import ArtifactStore
@@ -51,9 +51,9 @@ def target(invocation: StepInvocation, function: Any = None) -> Target:
     found = resolve(invocation.function) if function is None else function
     found = unwrap(found)
     if isinstance(found, type):
-        config = invocation.config or {}
-        component = found.from_mapping(config) if hasattr(found, "from_mapping") else found(**config)
-        return Target(component.run, found, found.run, method=True)
+        component: Any = found
+        built = component.from_mapping(invocation.config or {})
+        return Target(built.run, found, component.run, method=True)
     if not callable(found):
         raise StepNotImportable(f'"{invocation.function}" is a {type(found).__name__}, not a step or a function.')
     return Target(found, found, found)
@@ -74,9 +74,9 @@ class _Parameter:
 @lru_cache(maxsize=1024)
 def _parameters(signed: Callable[..., Any], method: bool) -> dict[str, _Parameter]:
     described = {}
-    for name, parameter in list(annotations.signature(signed).parameters.items())[method:]:
-        annotation = annotations.resolve(signed, parameter.annotation)
-        handle = annotations.wants_handle(signed, parameter.annotation)
+    for name, parameter in list(typehints.signature(signed).parameters.items())[method:]:
+        annotation = typehints.resolve(signed, parameter.annotation)
+        handle = typehints.wants_handle(signed, parameter.annotation)
         described[name] = _Parameter(parameter.kind, annotation, handle)
     return described
 
@@ -152,8 +152,8 @@ class Binder:
         except (ValueError, TypeError, ArithmeticError) as error:
             raise StepFailed(
                 f'Step "{self.step}": argument "{name}" is {bound["value"]!r}, '
-                f"which is no {annotations.type_name(annotation)} ({error}).",
-                hint=f'Pass a {annotations.type_name(annotation)}, or change the annotation of "{name}".',
+                f"which is no {typehints.type_name(annotation)} ({error}).",
+                hint=f'Pass a {typehints.type_name(annotation)}, or change the annotation of "{name}".',
                 step=self.step,
                 argument=name,
             ) from None
@@ -220,7 +220,7 @@ def coerce(value: Any, annotation: Any) -> Any:
     kind = origin or annotation
     if annotation is UNKNOWN or value is None or type(value) is kind:
         return value
-    if origin in annotations.UNIONS:
+    if origin in typehints.UNIONS:
         return _coerce_union(value, get_args(annotation))
     if origin is Literal:
         return next((choice for choice in get_args(annotation) if str(choice) == str(value)), value)
@@ -232,7 +232,7 @@ def coerce(value: Any, annotation: Any) -> Any:
 def _coerce_union(value: Any, choices: tuple[Any, ...]) -> Any:
     if isinstance(value, str) and type(None) in choices and value in {"None", ""} and str not in choices:
         return None
-    if any(annotations.fits(value, choice) for choice in choices if choice is not UNKNOWN):
+    if any(typehints.fits(value, choice) for choice in choices if choice is not UNKNOWN):
         return value
     for choice in choices:
         with suppress(ValueError, TypeError, ArithmeticError):

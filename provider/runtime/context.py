@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..artifacts.saving import StoredArtifact
     from ..artifacts.store import ArtifactStore
-    from ..metadata import Metadata
+    from ..metadata.store import Metadata
     from ..stack import Stack
     from .invocation import RunIdentity, StepInvocation
 

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import ArtifactNotFound, PipelineInvalid, UnknownParameter, did_you_mean
+from ..errors import ArtifactNotFound, PipelineInvalid, did_you_mean
 from ..faults import reach
 from ..stack import Stack
 from . import wiring
@@ -26,7 +26,7 @@ from .redaction import error_line
 from .runner import run_step
 
 if TYPE_CHECKING:
-    from ..pipelines.spec import ParameterSpec, PipelineSpec, StepSpec
+    from ..pipelines.spec import PipelineSpec, StepSpec
     from ..settings import Settings
 
 _LOG = logging.getLogger("windsock.run")
@@ -35,7 +35,7 @@ RAN = frozenset({"success", "cached"})
 
 
 class StepEvent(NamedTuple):
-    """Something happened to a step. ``state`` is running, retrying, success, cached, failed, skipped or upstream_failed."""
+    """Something happened to a step. ``state``: running, retrying, success, cached, failed or skipped."""
 
     step: str
     map_index: int
@@ -111,40 +111,20 @@ def run_pipeline(
 
 
 def run_parameters(spec: PipelineSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a run, defaults filled in. Raises ``UnknownParameter``, ``PipelineInvalid``."""
-    known = {parameter.name: parameter for parameter in spec.parameters}
-    for name in given:
-        if name not in known:
-            raise UnknownParameter(
-                f'Pipeline "{spec.name}" has no parameter "{name}".',
-                hint=did_you_mean(name, known),
-                pipeline=spec.name,
-                parameter=name,
-            )
-    return {name: _parameter(spec, parameter, given) for name, parameter in known.items()}
+    """All parameters, with defaults. Raises ``UnknownParameter``, ``TypeMismatch``, ``PipelineInvalid``."""
+    from ..pipelines.parameters import check_values
 
-
-def _parameter(spec: PipelineSpec, parameter: ParameterSpec, given: Mapping[str, Any]) -> Any:
-    from ..pipelines.values import to_json
-
-    name = parameter.name
-    if name not in given:
-        if parameter.required:
+    values = check_values(spec, given)
+    for parameter in spec.parameters:
+        if parameter.required and parameter.name not in values:
             raise PipelineInvalid(
-                f'Pipeline "{spec.name}" needs the parameter "{name}".',
-                hint=f"Pass it: {spec.name}.run({name}=…), or give it a default.",
+                f'Pipeline "{spec.name}" needs the parameter "{parameter.name}".',
+                hint=f"Pass it: {spec.name}.run({parameter.name}=…), or give it a default.",
                 pipeline=spec.name,
-                parameter=name,
+                parameter=parameter.name,
             )
-        return parameter.default
-    value = to_json(given[name], lambda: f'Pipeline "{spec.name}": parameter "{name}" is {given[name]!r}')
-    if parameter.choices and value not in parameter.choices:
-        raise PipelineInvalid(
-            f'Pipeline "{spec.name}": parameter "{name}" is {value!r}.',
-            hint=did_you_mean(str(value), map(str, parameter.choices)),
-            parameter=name,
-        )
-    return value
+        values.setdefault(parameter.name, parameter.default)
+    return values
 
 
 class _Run:
@@ -192,15 +172,10 @@ class _Run:
         )
 
     def _exit_handlers(self, steps: Sequence[StepSpec]) -> None:
-        """Each runs, whatever became of the others; the first of their failures is raised."""
-        failures: list[Exception] = []
+        """Each runs, whatever became of the others. A failure of theirs does not change how the run ended."""
         for step in steps:
-            try:
+            with suppress(Exception):  # recorded and told by _attempts
                 self._step(step)
-            except Exception as error:  # noqa: BLE001 - raised below
-                failures.append(error)
-        if failures:
-            raise failures[0]
 
     def _end(self, state: str) -> None:
         reach("runtime.run.before_end")
@@ -331,8 +306,8 @@ def _by_output(given: Any) -> dict[str, Any]:
 
 
 def _progress(wanted: Progress | bool | None) -> Progress:
-    if callable(wanted):
-        return cast("Progress", wanted)
+    if wanted is not None and not isinstance(wanted, bool):
+        return wanted
     if wanted:
         import sys
 

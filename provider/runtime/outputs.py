@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from ..errors import OutputMismatch
-from . import annotations
-from .annotations import UNKNOWN
+from . import typehints
+from .typehints import UNKNOWN
 
 if TYPE_CHECKING:
     from ..artifacts.saving import StoredArtifact
@@ -34,8 +34,8 @@ def named(value: Any, invocation: StepInvocation) -> dict[str, Any]:
 
 def check_types(outputs: Mapping[str, Any], invocation: StepInvocation, signed: Callable[..., Any]) -> None:
     """Compare each output with the return annotation, as far as that can be known. Raises ``OutputMismatch``."""
-    written = annotations.signature(signed).return_annotation
-    returned = annotations.resolve(signed, written, load=True)
+    written = typehints.signature(signed).return_annotation
+    returned = typehints.resolve(signed, written, load=True)
     if returned is UNKNOWN or not outputs:
         return
     expected: list[Any] = [returned]
@@ -44,10 +44,10 @@ def check_types(outputs: Mapping[str, Any], invocation: StepInvocation, signed: 
     if len(expected) != len(outputs):
         return
     for (name, value), kind in zip(outputs.items(), expected, strict=True):
-        if not annotations.fits(value, kind):
+        if not typehints.fits(value, kind):
             raise _mismatch(
                 invocation,
-                f'output "{name}" of type {annotations.type_name(kind)}',
+                f'output "{name}" of type {typehints.type_name(kind)}',
                 f"a {_type_of(value)}",
                 output=name,
             )

@@ -21,7 +21,8 @@ from .redaction import error_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..metadata import Metadata, StepStart
+    from ..metadata.runs import StepStart
+    from ..metadata.store import Metadata
     from .invocation import Ref, StepInvocation, StepResult
 
 T = TypeVar("T")
@@ -63,15 +64,19 @@ class Recorder(Protocol):
 
 
 class CollectingRecorder:
-    """For a process without a database: everything is in the :class:`StepResult` already, its reader records it."""
+    """For a process without a database: keeps the :class:`StepResult`, which its reader records."""
 
-    def find_cached(self, facts: Facts) -> None:
+    def __init__(self) -> None:
+        self.result: StepResult | None = None
+
+    def find_cached(self, facts: Facts) -> Hit | None:
         return None
 
     def start(self, facts: Facts) -> None:
         """Nothing to do: the worker that submitted the step has recorded its start."""
 
     def finish(self, facts: Facts, result: StepResult, *, patience: float | None = None) -> dict[str, Ref]:
+        self.result = result
         return result.outputs
 
 
@@ -108,7 +113,8 @@ class MetadataRecorder:
         self._wait(lambda m: m.runs.start_step(self._start(facts, m)), "record the start of")
 
     def finish(self, facts: Facts, result: StepResult, *, patience: float | None = None) -> dict[str, Ref]:
-        from ..metadata import EdgeIn, MetricPoint, NewArtifact, StepFinish
+        from ..metadata.artifacts import NewArtifact
+        from ..metadata.runs import EdgeIn, MetricPoint, StepFinish
 
         def write(metadata: Metadata) -> Any:
             return metadata.runs.finish_step(
@@ -133,7 +139,7 @@ class MetadataRecorder:
         return {name: recorded[name].ref() if name in recorded else ref for name, ref in result.outputs.items()}
 
     def _start(self, facts: Facts, metadata: Metadata) -> StepStart:
-        from ..metadata import StepStart
+        from ..metadata.runs import StepStart
 
         invocation, identity = facts.invocation, facts.invocation.identity
         return StepStart(

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Mapping
 
-    from ..metadata import Metadata
+    from ..metadata.store import Metadata
     from ..settings import Settings
     from ..stack import Stack
     from .invocation import StepInvocation, StepResult

@@ -20,7 +20,7 @@ from .source import source_digests
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..metadata import Metadata
+    from ..metadata.store import Metadata
     from ..pipelines.spec import PipelineSpec
 
 UNKNOWN = "unknown"
@@ -49,7 +49,7 @@ def register_pipeline(metadata: Metadata, spec: PipelineSpec) -> int:
 
 
 def requirements(packages: Iterable[str] = ()) -> dict[str, str]:
-    """``{distribution: version}`` of ``packages`` (import names) and of everything that is imported already, and Python.
+    """``{distribution: version}`` of ``packages`` (import names) and of everything imported so far, and Python's.
 
     Versions are read from the names of the ``.dist-info`` folders: no file is opened for a package whose import name
     is its distribution's name. Takes milliseconds once, then microseconds.
