@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import typer
+
     from .session import Session
 
 COMMANDS = {
@@ -136,17 +138,27 @@ def _group() -> Any:
     return typer.main.get_command(app)
 
 
-def noun(help_text: str) -> Any:
-    """A Typer app for one noun."""
+def noun(help_text: str) -> typer.Typer:
+    """A Typer app for one noun, with a command for each verb."""
+    app = single()
+    app.callback(help=help_text)(_no_options)
+    return app
+
+
+def single() -> typer.Typer:
+    """A Typer app that is one command."""
     import typer
 
     return typer.Typer(
-        help=help_text,
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode="markdown",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+
+def _no_options() -> None:
+    """With a callback, Typer keeps the verb of an app that has only one."""
 
 
 if __name__ == "__main__":
