@@ -241,24 +241,21 @@ def _coerce_union(value: Any, choices: tuple[Any, ...]) -> Any:
 
 
 def _coerce_simple(value: Any, kind: Any) -> Any:
-    if kind is bool:
-        return _boolean(value)
-    if kind is int:
-        return _integer(value)
-    if kind in (float, Decimal, Path):
-        return kind(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else value
-    if kind is timedelta:
-        return timedelta(seconds=float(value))
-    if kind in (datetime, date):
-        return _moment(value, kind)
-    if kind in (list, dict, tuple, set):
-        if isinstance(value, str):
-            value = json.loads(value)
-        return kind(value)
-    return value if isinstance(value, str) else str(value)
+    for kinds, convert in _CONVERSIONS:
+        if kind in kinds:
+            return convert(value, kind)
+    return value
 
 
-def _boolean(value: Any) -> bool:
+def _number(value: Any, kind: Any) -> Any:
+    return kind(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else value
+
+
+def _container(value: Any, kind: Any) -> Any:
+    return kind(json.loads(value) if isinstance(value, str) else value)
+
+
+def _boolean(value: Any, kind: Any) -> bool:
     text = str(value).strip().lower()
     if text in _TRUE:
         return True
@@ -267,7 +264,7 @@ def _boolean(value: Any) -> bool:
     raise ValueError("neither true nor false")
 
 
-def _integer(value: Any) -> int:
+def _integer(value: Any, kind: Any) -> int:
     if isinstance(value, float) and not value.is_integer():
         raise ValueError("it has a fraction")
     return int(value)
@@ -278,6 +275,17 @@ def _moment(value: Any, kind: Any) -> Any:
         return value
     moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
     return moment if kind is datetime else moment.date()
+
+
+_CONVERSIONS: tuple[tuple[tuple[Any, ...], Callable[[Any, Any], Any]], ...] = (
+    ((bool,), _boolean),
+    ((int,), _integer),
+    ((float, Decimal, Path), _number),
+    ((str,), lambda value, kind: kind(value)),
+    ((timedelta,), lambda value, kind: kind(seconds=float(value))),
+    ((datetime, date), _moment),
+    ((list, dict, tuple, set), _container),
+)
 
 
 def _json(value: Any) -> Any:

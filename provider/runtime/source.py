@@ -431,7 +431,7 @@ def _live_digest(function: Callable[..., Any]) -> str | None:
     for name in sorted(live):
         walk.value(live[name])
     if variables is not None:
-        walk.value(list(function.__defaults__ or ()))  # type: ignore[attr-defined]
+        walk.value(list(function.__defaults__ or ()))
     return walk.digest()
 
 

@@ -32,7 +32,7 @@ _STARTED = _process_start()
 
 def loaded_code_matches(module: ModuleType | None, tree: ast.Module, path: str, modified: float) -> bool:
     """False if a function, method or literal constant of the loaded module is not that of the file."""
-    if module is None or modified < _STARTED - 1:
+    if module is None or modified <= _STARTED:
         return True
     code = compile(tree, path, "exec", dont_inherit=True)
     codes = {const.co_name: const for const in code.co_consts if isinstance(const, CodeType)}

@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import pytest
-
 from windsock.provider.runtime.source import source_digest
 
 STEPS = """
@@ -84,9 +83,15 @@ class TestWhatChangesTheDigest:
         [
             ("TABLE = {}\nTABLE['a'] = 1\n", "TABLE = {}\nTABLE['a'] = 2\n"),
             ("TABLE = {}\nTABLE.update(a=1)\n", "TABLE = {}\nTABLE.update(a=2)\n"),
-            ("TABLE = set()\n@TABLE.add\ndef f():\n    return 1\n", "TABLE = set()\n@TABLE.add\ndef f():\n    return 2\n"),
+            (
+                "TABLE = set()\n@TABLE.add\ndef f():\n    return 1\n",
+                "TABLE = set()\n@TABLE.add\ndef f():\n    return 2\n",
+            ),
             ("if True:\n    TABLE = 1\nelse:\n    TABLE = 2\n", "if True:\n    TABLE = 1\nelse:\n    TABLE = 3\n"),
-            ("try:\n    from acme.helpers import clean as TABLE\nexcept ImportError:\n    TABLE = 1\n", "try:\n    from acme.helpers import clean as TABLE\nexcept ImportError:\n    TABLE = 2\n"),
+            (
+                "try:\n    from acme.helpers import clean as TABLE\nexcept ImportError:\n    TABLE = 1\n",
+                "try:\n    from acme.helpers import clean as TABLE\nexcept ImportError:\n    TABLE = 2\n",
+            ),
         ],
         ids=["item", "update", "registered", "branch", "fallback"],
     )
@@ -113,7 +118,19 @@ class TestWhatChangesTheDigest:
             "from acme.helpers import clean\nclass Model:\n    def fit(self, x):\n        return clean(x)\ndef train(x):\n    return Model().fit(x)\n",
             "from acme.helpers import clean\nimport functools\ncut = functools.partial(clean)\ndef train(x):\n    return cut(x)\n",
         ],
-        ids=["dotted", "alias", "from", "star", "relative", "relative alias", "facade", "getattr", "in body", "method", "partial"],
+        ids=[
+            "dotted",
+            "alias",
+            "from",
+            "star",
+            "relative",
+            "relative alias",
+            "facade",
+            "getattr",
+            "in body",
+            "method",
+            "partial",
+        ],
     )
     def test_every_way_to_reach_a_helper(self, acme: Any, use: str) -> None:
         acme.write(acme__steps=use, acme__facade="from .helpers import clean\n")
@@ -144,12 +161,13 @@ class TestWhatDoesNot:
 
     def test_windsock_and_installed_packages_do_not_count(self, acme: Any) -> None:
         import numpy  # noqa: F401
-
         from windsock.provider.runtime import source
 
-        acme.write(acme__steps="import numpy as np\nfrom windsock.provider import names\ndef train(x):\n    return np.sum(names)\n")
+        acme.write(
+            acme__steps="import numpy as np\nfrom windsock.provider import names\ndef train(x):\n    return np.sum(names)\n"
+        )
         assert digest(acme) is not None
-        (_, stamps), = [v for k, v in source._CLOSURES.items() if k == ("acme.steps", "train")]
+        ((_, stamps),) = [v for k, v in source._CLOSURES.items() if k == ("acme.steps", "train")]
         assert [path for path, *_ in stamps] == [str(acme.root / "acme/steps.py")]
 
     def test_recursion_ends(self, acme: Any) -> None:
