@@ -15,6 +15,7 @@ from .pipelines.step import step
 if TYPE_CHECKING:
     from .artifacts.handle import Artifact
     from .metadata import ModelVersion
+    from .monitoring.profile import DriftProfile
     from .predictions.schema import InputSchema
     from .registry.models import ModelRegistry
     from .runtime.context import StepContext
@@ -46,9 +47,13 @@ def register_model(
     current = _context()
     registry = current.stack.model_registry
     estimator = model.load()
-    table = baseline or evaluation
-    rows = table.load() if table is not None else None
+    trained_on = baseline.load() if baseline is not None else None
+    unseen = evaluation.load() if evaluation is not None else None
+    rows = unseen if trained_on is None else trained_on
     schema = _schema(estimator, rows, target)
+    profile = None
+    if schema is not None and trained_on is not None:
+        profile = _profile(name, estimator, trained_on, unseen, schema)
     identity = current.run
     version = registry.register(
         NewModelVersion(
@@ -58,8 +63,8 @@ def register_model(
             parameters=parameters_of(estimator),
             input_schema=schema.to_dict() if schema else None,
             example=_example(rows, schema),
-            baseline=_baseline(current, name, estimator, rows, schema) if baseline and schema else None,
-            evaluation=evaluation.ref if evaluation else None,
+            baseline=_baseline(current, name, profile) if profile is not None else None,
+            evaluation=evaluation.ref if evaluation is not None else None,
             run=run_key(identity.dag_id, identity.run_id),
             step_run=step_run_key(
                 identity.dag_id, identity.run_id, identity.task_id, identity.map_index, identity.try_number
@@ -158,14 +163,11 @@ def _example(rows: Any, schema: InputSchema | None) -> list[dict[str, Any]] | No
     return example_rows(rows, schema, n=1)
 
 
-def _baseline(current: StepContext, name: str, estimator: Any, rows: Any, schema: InputSchema) -> dict[str, Any]:
-    """Profile what the model was trained on, store the profile, and return its reference."""
+def _baseline(current: StepContext, name: str, profile: DriftProfile) -> dict[str, Any]:
+    """Store the profile and return its reference."""
     from .artifacts.saving import save
     from .metadata import NewArtifact, step_run_key
-    from .monitoring.profile import build_profile
-    from .registry.baseline import baseline_table
 
-    profile = build_profile(baseline_table(estimator, rows, schema), model_name=name, target=schema.target)
     stored = save(profile.to_bytes(), current.artifact_store)
     run = current.run
     recorded = current.metadata.artifacts.record(
@@ -181,6 +183,27 @@ def _baseline(current: StepContext, name: str, estimator: Any, rows: Any, schema
         producer=step_run_key(run.dag_id, run.run_id, run.task_id, run.map_index, run.try_number),
     )
     return recorded.ref()
+
+
+def _profile(name: str, estimator: Any, trained_on: Any, unseen: Any, schema: InputSchema) -> DriftProfile:
+    """What live data are compared with: the features as trained on, the predictions as on rows never seen.
+
+    Without unseen rows the predictions are those on the training rows, better than none.
+    """
+    from dataclasses import replace
+
+    from .monitoring.profile import build_profile, edges_id
+    from .registry.baseline import input_table, output_table
+
+    inputs = input_table(trained_on, schema)
+    target = schema.target if schema.target in inputs.column_names else None
+    told = build_profile(inputs, model_name=name, target=target)
+    outputs = output_table(estimator, trained_on if unseen is None else unseen, schema)
+    score = "score" if "score" in outputs.column_names else None
+    answers = build_profile(outputs, prediction="prediction", score=score)
+    columns = {**told.columns, **answers.columns}
+    roles = {**told.roles, **answers.roles}
+    return replace(told, columns=columns, roles=roles, edges_id=edges_id(columns, roles))
 
 
 def _point(registry: ModelRegistry, version: ModelVersion, alias: str, current: StepContext) -> None:

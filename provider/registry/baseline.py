@@ -1,6 +1,6 @@
-"""The table that a baseline profile is made of: what the model was trained on, and what it says about it.
+"""The tables that a baseline profile is made of: what the model was trained on, and what it says.
 
-Its columns are named as those of the prediction log, so that a profile of live predictions compares column by column:
+Their columns are named as those of the prediction log, so that a profile of live predictions compares column by column:
 features, ``prediction`` and ``score``, besides the target, which a log gets when labels arrive.
 """
 
@@ -16,26 +16,32 @@ if TYPE_CHECKING:
     from ..predictions.schema import InputSchema
 
 
-def baseline_table(model: Any, rows: Any, schema: InputSchema) -> pa.Table:
-    """Features (in the model's order), target if the rows have it, prediction, and score for two classes.
-
-    The predictions are those on the training rows themselves, hence more certain than live ones: the drift test of the
-    ``score`` column should be read with that in mind, the one of ``prediction`` hardly differs.
-    """
+def input_table(rows: Any, schema: InputSchema) -> pa.Table:
+    """Features in the model's order, and the target if the rows have it."""
     import pyarrow as pa
 
     frame = _named(rows, schema)
-    features = frame[list(schema.names)]
-    table = pa.Table.from_pandas(features, preserve_index=False)
+    table = pa.Table.from_pandas(frame[list(schema.names)], preserve_index=False)
     table = table.rename_columns([feature.column for feature in schema.features])
     if schema.target is not None and schema.target in frame.columns and schema.target not in table.column_names:
         table = table.append_column(schema.target, pa.array(frame[schema.target], from_pandas=True))
-    asked = model_input(model, features, schema)
-    table = table.append_column("prediction", _array(model.predict(asked)))
+    return table
+
+
+def output_table(model: Any, rows: Any, schema: InputSchema) -> pa.Table:
+    """``prediction`` of every row, and ``score`` if the model tells two classes apart by a probability.
+
+    On rows that the model was trained on it is surer of itself than it will be of live ones, which the test of
+    ``score`` then takes for drift: give it rows that it has not seen, if there are any.
+    """
+    import pyarrow as pa
+
+    asked = model_input(model, _named(rows, schema)[list(schema.names)], schema)
+    columns = {"prediction": _array(model.predict(asked))}
     classes = schema.outputs.classes
     if classes is not None and len(classes) == 2 and hasattr(model, "predict_proba"):
-        table = table.append_column("score", pa.array(model.predict_proba(asked)[:, 1]))
-    return table
+        columns["score"] = pa.array(model.predict_proba(asked)[:, 1])
+    return pa.table(columns)
 
 
 def model_input(model: Any, features: Any, schema: InputSchema) -> Any:
