@@ -87,9 +87,20 @@ def _line(node: LineageNode, edge: str) -> Any:
     return line
 
 
+_TELLING = {
+    "artifact": ("type", "digest"),
+    "step_run": ("state", "cached_from"),
+    "run": ("dag_id", "state", "triggered_by"),
+    "model": ("aliases", "state"),
+    "deployment": ("phase", "url"),
+}
+"""The facts that fit on a line; a tooltip and the JSON form have all of them."""
+
+
 def _facts(node: LineageNode) -> list[tuple[str, Any]]:
-    """The facts that fit on a line; the JSON form has all of them."""
-    return [(k, v) for k, v in node.facts.items() if isinstance(v, (str, int, float, bool)) and len(str(v)) <= 80]
+    wanted = _TELLING.get(node.kind, tuple(node.facts))
+    found = [(key, node.facts[key]) for key in wanted if node.facts.get(key)]
+    return [(key, str(value)[:19] if key == "digest" else value) for key, value in found]
 
 
 def mermaid(graph: LineageGraph) -> str:

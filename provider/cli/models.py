@@ -58,11 +58,13 @@ def show(
     ctx: typer.Context,
     *,
     name: Annotated[str, typer.Argument(help="MODEL, or MODEL@VERSION, or MODEL@ALIAS.", show_default=False)],
+    version: Annotated[int | None, typer.Option(min=1, help="The same as MODEL@VERSION.", show_default=False)] = None,
     stack: StackName = None,
     output: Output = Format.TEXT,
 ) -> None:
     """A model with its newest versions, or everything about one version."""
     metadata = session(ctx).metadata(stack)
+    name = name if version is None else f"{name}@{version}"
     if split(name)[0] != name:
         _show_version(metadata, name, output)
         return
