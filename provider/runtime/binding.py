@@ -135,7 +135,7 @@ class Binder:
         if self._handle(name) and not path:
             from ..artifacts.handle import Artifact
 
-            return Artifact.bind(ref, store)
+            return Artifact.bind(ref, store, allow_pickle=self._allow_pickle)
         from ..artifacts.saving import load
 
         return select(load(ref, store, allow_pickle=self._allow_pickle), path, self.step, name)

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from windsock.provider.runtime import source
+from windsock.provider.settings import Settings
+from windsock.provider.stack import Stack
 
 
 class Project:
@@ -53,3 +55,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     made = Project(root)
     yield made
     made.forget()
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """The built-in stack over a folder of the test: SQLite and local files."""
+    settings = Settings.load(environ={"WINDSOCK_HOME": str(tmp_path / "home"), "WINDSOCK_ACTOR": "ada"})
+    made = Stack.load("local", settings=settings)
+    yield made
+    made.metadata.close()

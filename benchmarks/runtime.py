@@ -1,0 +1,233 @@
+"""What the runtime costs, against plain Python doing and keeping the same."""
+
+from __future__ import annotations
+
+import json
+import logging
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from windsock.provider.pipelines.pipeline import pipeline
+from windsock.provider.pipelines.step import step
+from windsock.provider.runtime.context import context
+from windsock.provider.settings import Settings
+from windsock.provider.stack import Stack
+
+
+def _load() -> Any:
+    from sklearn.datasets import load_breast_cancer
+
+    return load_breast_cancer(as_frame=True).frame
+
+
+def _train(rows: Any, rounds: int) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=rounds)).fit(
+        rows.drop(columns="target"), rows["target"]
+    )
+
+
+def _evaluate(model: Any, rows: Any) -> dict[str, float]:
+    return {"accuracy": float(model.score(rows.drop(columns="target"), rows["target"]))}
+
+
+@step
+def load() -> Any:
+    return _load()
+
+
+@step
+def train(rows: Any, rounds: int = 500) -> Any:
+    return _train(rows, rounds)
+
+
+@step
+def evaluate(model: Any, rows: Any) -> dict[str, float]:
+    return _evaluate(model, rows)
+
+
+@step
+def add_one(x: int) -> int:
+    return x + 1
+
+
+@step
+def log_thousand() -> int:
+    current = context()
+    for i in range(1000):
+        current.log_metric("loss", 1.0 / (i + 1), step=i)
+    return 1
+
+
+@step
+def log_none() -> int:
+    return 1
+
+
+@pipeline(name="bench_three")
+def three(rounds: int = 500) -> None:
+    rows = load()
+    evaluate(train(rows, rounds), rows)
+
+
+def _chain(length: int) -> Any:
+    def wire(start: int = 0) -> None:
+        x: Any = start
+        for _ in range(length):
+            x = add_one(x)
+
+    return pipeline(name=f"bench_chain_{length}")(wire)
+
+
+def _single(which: Any) -> Any:
+    def wire() -> None:
+        which()
+
+    return pipeline(name=f"bench_{which.name}")(wire)
+
+
+def plain(folder: Path, rounds: int = 500) -> None:
+    """What a careful person would write: the three functions, each result kept with joblib."""
+    import joblib
+
+    rows = _load()
+    joblib.dump(rows, folder / "rows.joblib")
+    model = _train(rows, rounds)
+    joblib.dump(model, folder / "model.joblib")
+    joblib.dump(_evaluate(model, rows), folder / "metrics.joblib")
+
+
+def _median(work: Callable[[int], None], times: int) -> float:
+    seconds = []
+    for i in range(times):
+        started = time.perf_counter()
+        work(i)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def _row(name: str, value: float, baseline: float | None, target: float, unit: str = "ms") -> dict[str, Any]:
+    ratio = None if baseline is None else value / baseline
+    judged = ratio if unit == "x" else value
+    return {
+        "name": name,
+        "value": value,
+        "baseline": baseline,
+        "ratio": ratio,
+        "target": target,
+        "ok": (judged if judged is not None else value) <= target,
+        "unit": unit,
+    }
+
+
+def run(quick: bool) -> list[dict[str, Any]]:
+    logging.getLogger("windsock").setLevel(logging.ERROR)
+    times = 7 if quick else 25
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        stacks = {
+            cache: Stack.load(
+                "local",
+                settings=Settings.load(environ={"WINDSOCK_HOME": str(home), "WINDSOCK_STEP_CACHE": cache}),
+            )
+            for cache in ("on", "off")
+        }
+        rows = [*_three_steps(home, stacks, times), *_per_step(stacks, times), *_metrics(stacks["off"], times)]
+        stacks["on"].metadata.close()
+    return [*rows, _imports(3 if quick else 7)]
+
+
+def _three_steps(home: Path, stacks: dict[str, Stack], times: int) -> list[dict[str, Any]]:
+    plain(home)
+    three.run(stack=stacks["off"], rounds=500)
+    # In turns, so that both see the same machine; a new parameter each time, as a developer's loop has.
+    pairs = [
+        (
+            _median(lambda _, i=i: plain(home, 500 + i), 1),
+            _median(lambda _, i=i: three.run(stack=stacks["off"], rounds=500 + i) and None, 1),
+        )
+        for i in range(times)
+    ]
+    base, ours = statistics.median(p[0] for p in pairs) * 1e3, statistics.median(p[1] for p in pairs) * 1e3
+    three.run(stack=stacks["on"])
+    cached = _median(lambda _: three.run(stack=stacks["on"]) and None, times) * 1e3
+    return [
+        {**_row("three steps, plain Python and joblib", ours, base, 1.5, "x"), "unit": "x"},
+        _row("three steps, all cached", cached, base, 30),
+    ]
+
+
+def _per_step(stacks: dict[str, Stack], times: int) -> list[dict[str, Any]]:
+    short, long = _chain(1), _chain(21)
+    found = []
+    for cache in ("off", "on"):
+        stack = stacks[cache]
+        for chain in (short, long):
+            chain.run(stack=stack)
+        one, many = [], []
+        for _ in range(times):  # in turns
+            one.append(_median(lambda _: short.run(stack=stack) and None, 1))
+            many.append(_median(lambda _: long.run(stack=stack) and None, 1))
+        each = (statistics.median(many) - statistics.median(one)) / 20 * 1e3
+        found.append((each, statistics.median(one) * 1e3 - each))
+    base = _median(lambda i: _json_step(i), times) * 1e3
+    return [
+        _row("every further step", found[0][0], base, 2.0),
+        _row("a run, fixed", found[0][1], None, 10.0),
+        _row("every further cached step", found[1][0], base, 1.0),
+    ]
+
+
+def _json_step(i: int) -> None:
+    """The baseline of a trivial step: a file and a row."""
+    import sqlite3
+
+    with tempfile.NamedTemporaryFile("w") as file:
+        json.dump(i, file)
+        file.flush()
+        connection = sqlite3.connect(f"{file.name}.db")
+        connection.execute("pragma journal_mode=wal")
+        connection.execute("create table if not exists step (i)")
+        connection.execute("insert into step values (?)", (i,))
+        connection.commit()
+        connection.close()
+    for path in Path(file.name).parent.glob(Path(file.name).name + ".db*"):
+        path.unlink()
+
+
+def _metrics(stack: Stack, times: int) -> list[dict[str, Any]]:
+    with_metrics, without = _single(log_thousand), _single(log_none)
+    for each in (with_metrics, without):
+        each.run(stack=stack)
+    logged = _median(lambda _: with_metrics.run(stack=stack) and None, times)
+    bare = _median(lambda _: without.run(stack=stack) and None, times)
+    return [_row("1,000 metrics logged and recorded", (logged - bare) * 1e3, None, 20.0)]
+
+
+def _imports(times: int) -> dict[str, Any]:
+    """What a task process pays to import all that a step with an artifact and a record needs, over Airflow's SDK."""
+    code = (
+        "import time, airflow.sdk, sqlalchemy, pydantic\nstarted = time.process_time()\n"
+        "from windsock.provider.runtime import execution, recorder, runner, invocation\n"
+        "from windsock.provider.artifacts import saving\nfrom windsock.provider.metadata import runs\n"
+        "from windsock.provider.stack import Stack\nprint(time.process_time() - started)"
+    )
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(times)
+    ]
+    return _row("import of the runtime in a task", statistics.median(seconds) * 1e3, None, 50.0)
+
+
+if __name__ == "__main__":
+    for row in run(quick="--quick" in sys.argv):
+        print(json.dumps(row))
