@@ -1,0 +1,1 @@
+"""Artifacts: typed values in a content-addressed store."""

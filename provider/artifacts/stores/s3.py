@@ -2,7 +2,8 @@
 
 The connection is Airflow's ``aws`` connection, read the way Airflow's hook reads it: login and password are the key
 pair, ``extra`` may hold ``endpoint_url``, ``region_name``, ``aws_session_token``, ``profile_name`` and
-``config_kwargs`` (botocore's ``Config``). Without a connection, botocore's own chain applies (instance role, web identity).
+``config_kwargs`` (botocore's ``Config``). Without a connection, botocore's own chain applies (instance role,
+web identity).
 """
 
 from __future__ import annotations

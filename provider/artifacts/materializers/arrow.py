@@ -1,0 +1,239 @@
+"""Tables as Arrow IPC files (Feather version 2), LZ4-compressed: pandas, polars and pyarrow, rows and index kept.
+
+One format for all three, so a pandas artifact is also readable by polars, DuckDB, R…; the file's schema says which
+type it was. Compressing runs on all cores while the bytes already compressed are hashed and written; the table itself
+is never copied, so saving needs hardly more memory than the table has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ArtifactCorrupted, ArtifactNotFound, MaterializerNotFound, MissingExtra, did_you_mean
+from .base import LoadRequest, StreamMaterializer
+from .plain import preview
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from io import BytesIO
+    from pathlib import Path
+
+    from ..digests import HashingFile
+
+_BATCH_ROWS = 1 << 16
+_PREVIEW_ROWS = 5
+_PREVIEW_COLUMNS = 50
+_KIND = b"windsock.type"
+_SPLIT_FROM = 64 << 20
+"""Tables bigger than this are converted to pandas column by column, releasing each: half the peak memory."""
+
+
+class ArrowMaterializer(StreamMaterializer):
+    """``pyarrow.Table`` and ``RecordBatch``; the base of the others."""
+
+    name = "arrow"
+    extension = ".arrow"
+
+    def to_table(self, value: Any) -> tuple[Any, str]:
+        """The Arrow table and the recorded type."""
+        import pyarrow as pa
+
+        if isinstance(value, pa.RecordBatch):
+            return pa.Table.from_batches([value]), "pyarrow.RecordBatch"
+        return value, "pyarrow.Table"
+
+    def write(self, value: Any, file: HashingFile | BytesIO) -> None:
+        import pyarrow as pa
+
+        table, kind = self.to_table(value)
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KIND: kind.encode()})
+        options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=True, unify_dictionaries=True)
+        sink = pa.PythonFile(file, mode="w")
+        try:
+            with pa.ipc.new_file(sink, table.schema, options=options) as writer:
+                writer.write_table(table, max_chunksize=_BATCH_ROWS)
+        except pa.ArrowInvalid as error:
+            raise MaterializerNotFound(f"This {kind} cannot be written as Arrow: {error}.") from error
+
+    def load(self, path: Path, request: LoadRequest) -> Any:
+        import pyarrow as pa
+
+        with pa.memory_map(str(path)) as source:
+            return read_table(source, request.columns)
+
+    def open(self, path: Path, request: LoadRequest) -> Any:
+        """A lazy ``pyarrow.dataset.Dataset``: columns and rows are read when they are asked for."""
+        import pyarrow.dataset as ds
+
+        return ds.dataset(str(path), format="ipc")
+
+    def describe(self, value: Any) -> dict[str, Any]:
+        rows = {} if not value.num_columns else value.slice(0, _PREVIEW_ROWS).to_pydict()
+        fields = [(field.name, str(field.type)) for field in value.schema]
+        return _facts((value.num_rows, value.num_columns), fields, rows)
+
+
+class PandasMaterializer(ArrowMaterializer):
+    """``pandas.DataFrame``, ``Series`` and ``Index``: index, names, dtypes, categories and time zones are kept."""
+
+    name = "pandas"
+
+    def to_table(self, value: Any) -> tuple[Any, str]:
+        import pandas as pd
+        import pyarrow as pa
+
+        kind = "pandas.DataFrame"
+        if isinstance(value, pd.Series):
+            kind = "pandas.Series" if value.name is not None else "pandas.Series?"
+            value = value.to_frame()
+        elif isinstance(value, pd.Index):
+            kind, value = "pandas.Index", pd.DataFrame(index=value)
+        elif not value.columns.is_unique:
+            twice = sorted({str(name) for name in value.columns[value.columns.duplicated()]})
+            raise MaterializerNotFound(
+                f"The DataFrame has several columns of the same name: {', '.join(twice)}.",
+                hint="Give each column its own name: frame.columns = [...]",
+                columns=twice,
+            )
+        try:
+            return pa.Table.from_pandas(value), kind
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            reason = "; ".join(str(part) for part in error.args)
+            raise MaterializerNotFound(
+                f"This {kind.rstrip('?')} cannot be stored as Arrow: {reason}.",
+                hint="Give the column one type (astype), or allow pickle for this step: @step(pickle=True)",
+            ) from error
+
+    def describe(self, value: Any) -> dict[str, Any]:
+        import pandas as pd
+
+        if isinstance(value, pd.Index):
+            return {"rows": len(value), "shape": [len(value)], "preview": preview(value[:_PREVIEW_ROWS].tolist())}
+        frame = value.head(_PREVIEW_ROWS)
+        if isinstance(value, pd.Series):
+            frame = frame.to_frame()
+        fields = [(str(name), str(dtype)) for name, dtype in zip(frame.columns, frame.dtypes, strict=True)]
+        shown = frame.iloc[:, :_PREVIEW_COLUMNS]
+        rows = {str(name): shown.iloc[:, i].tolist() for i, name in enumerate(shown.columns)}
+        return _facts(value.shape, fields, rows)
+
+
+class PolarsMaterializer(ArrowMaterializer):
+    """``polars.DataFrame`` and ``Series``."""
+
+    name = "polars"
+
+    def to_table(self, value: Any) -> tuple[Any, str]:
+        import polars as pl
+
+        if isinstance(value, pl.Series):
+            return self.to_table(value.to_frame())[0], "polars.Series"
+        bad = [name for name, dtype in value.schema.items() if dtype == pl.Object]
+        if bad:
+            raise MaterializerNotFound(
+                f"The polars DataFrame has columns of Python objects: {', '.join(bad)}.",
+                hint="Give them a type of polars, or allow pickle for this step: @step(pickle=True)",
+                columns=bad,
+            )
+        return value.to_arrow(compat_level=pl.CompatLevel.newest()), "polars.DataFrame"
+
+    def load(self, path: Path, request: LoadRequest) -> Any:
+        try:
+            import polars as pl
+        except ImportError:
+            raise MissingExtra(
+                "This artifact is a polars DataFrame, which needs polars.",
+                hint="Run: pip install 'airflow-provider-windsock[polars]'",
+            ) from None
+        columns = None if request.columns is None else list(request.columns)
+        # Polars' own reader keeps Enum, Decimal and other types that Arrow does not name.
+        frame = pl.read_ipc(path, columns=columns)
+        return frame.to_series() if request.type == "polars.Series" else frame
+
+    def open(self, path: Path, request: LoadRequest) -> Any:
+        """A lazy ``polars.LazyFrame``."""
+        import polars as pl
+
+        return pl.scan_ipc(path)
+
+    def describe(self, value: Any) -> dict[str, Any]:
+        import polars as pl
+
+        frame = value.to_frame() if isinstance(value, pl.Series) else value
+        fields = [(name, str(dtype)) for name, dtype in frame.schema.items()]
+        return _facts(value.shape, fields, frame.head(_PREVIEW_ROWS).to_dict(as_series=False))
+
+
+def _facts(shape: Sequence[int], fields: list[tuple[str, str]], rows: dict[Any, Any]) -> dict[str, Any]:
+    shown = {str(name): preview(values) for name, values in list(rows.items())[:_PREVIEW_COLUMNS]}
+    return {"shape": [int(n) for n in shape], "rows": int(shape[0]), "schema": dict(fields), "preview": shown}
+
+
+def read_table(source: Any, columns: Sequence[str] | None = None) -> Any:
+    """The value of the recorded type from an Arrow file; ``columns`` picks some of a table, in that order."""
+    import pyarrow as pa
+
+    try:
+        reader = pa.ipc.open_file(source)
+    except pa.ArrowInvalid as error:
+        raise ArtifactCorrupted(f"The artifact is not a readable Arrow file: {error}.") from error
+    kind = (reader.schema.metadata or {}).get(_KIND, b"pyarrow.Table").decode()
+    if columns is not None:
+        wanted = _positions(reader.schema, columns)
+        reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=wanted))
+    table = reader.read_all()
+    if columns is not None:
+        table = table.select([*columns, *(name for name in table.column_names if name not in columns)])
+    return _FROM_TABLE[kind](table)
+
+
+def _positions(schema: Any, columns: Sequence[str]) -> list[int]:
+    """Positions of the wanted columns and of the pandas index. Raises ``ArtifactNotFound`` naming what is missing."""
+    stored = (schema.pandas_metadata or {}).get("index_columns", []) if schema.metadata else []
+    index = {name for name in stored if isinstance(name, str)}
+    unknown = [name for name in columns if name not in schema.names]
+    if unknown:
+        raise ArtifactNotFound(
+            f"The table has no column {unknown[0]!r}.",
+            hint=did_you_mean(str(unknown[0]), [name for name in schema.names if name not in index]),
+            columns=unknown,
+        )
+    return [i for i, name in enumerate(schema.names) if name in columns or name in index]
+
+
+def _to_pandas(table: Any) -> Any:
+    try:
+        import pandas  # noqa: F401 - to_pandas would say it less clearly
+    except ImportError:
+        raise MissingExtra(
+            "This artifact is a pandas object, which needs pandas.",
+            hint="Run: pip install 'airflow-provider-windsock[pandas]'",
+        ) from None
+    # One chunk would be handed over without a copy, and so read-only: only tables of many chunks are split.
+    split = table.nbytes > _SPLIT_FROM and table.num_rows > _BATCH_ROWS
+    return table.to_pandas(split_blocks=split, self_destruct=split)
+
+
+def _series(table: Any, name: Any = ...) -> Any:
+    series = _to_pandas(table).iloc[:, 0]
+    if name is not ...:
+        series.name = name
+    return series
+
+
+_FROM_TABLE = {
+    "pyarrow.Table": lambda table: table,
+    "pyarrow.RecordBatch": lambda table: table.combine_chunks().to_batches()[0],
+    "pandas.DataFrame": _to_pandas,
+    "pandas.Series": _series,
+    "pandas.Series?": lambda table: _series(table, None),
+    "pandas.Index": lambda table: _to_pandas(table).index,
+    "polars.DataFrame": lambda table: _to_polars(table),  # noqa: PLW0108 - defined below
+    "polars.Series": lambda table: _to_polars(table).to_series(),
+}
+
+
+def _to_polars(table: Any) -> Any:
+    import polars as pl
+
+    return pl.from_arrow(table)

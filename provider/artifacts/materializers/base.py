@@ -1,0 +1,96 @@
+"""What a materializer is: how values of one family of types become files, and files become values again.
+
+Write one by subclassing :class:`Materializer` with ``save`` and ``load``::
+
+    class ImageMaterializer(Materializer):
+        name = "acme.image"
+        extension = ".png"
+
+        def save(self, value: Image, path: Path) -> None:
+            value.save(path, format="PNG")
+
+        def load(self, path: Path, request: LoadRequest) -> Image:
+            return Image.open(path).copy()
+
+    register_materializer("acme.images.Image", ImageMaterializer)
+
+or, so that every process finds it, by an entry point of the group ``windsock.materializer`` named after the type:
+``"acme.images.Image" = "acme.materializers:ImageMaterializer"``. ``path`` does not exist yet when ``save`` is called; it
+may become a file or a folder. The same value should give the same bytes: that is what makes identical outputs one
+version and keeps everything downstream cached.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..digests import HashingFile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """What the reader wants: the type that was recorded, and perhaps only some columns of a table."""
+
+    type: str
+    columns: Sequence[str] | None = None
+    materializer: str | None = None
+
+
+class Materializer(ABC):
+    """Saves and loads values of some types. Stateless: one instance serves all threads.
+
+    ``name`` is recorded with the artifact and finds the class again; ``extension`` ends the blob's key.
+    """
+
+    name: ClassVar[str]
+    extension: ClassVar[str] = ""
+    unsafe: ClassVar[bool] = False
+    """Loading may run code that is in the file: needs ``allow_pickle`` and a matching digest."""
+
+    @abstractmethod
+    def save(self, value: Any, path: Path) -> None:
+        """Write the value to ``path``. Raises ``MaterializerNotFound`` if this very value cannot be stored."""
+
+    @abstractmethod
+    def load(self, path: Path, request: LoadRequest) -> Any:
+        """The value again. ``path`` is read-only and may vanish after the call, unless the value is the path."""
+
+    def open(self, path: Path, request: LoadRequest) -> Any:
+        """The value, memory-mapped or lazy where the format can; by default the same as :meth:`load`."""
+        return self.load(path, request)
+
+    def describe(self, value: Any) -> dict[str, Any]:
+        """Facts about the value as JSON: shape, schema, a small preview. Must be cheap: never a pass over the data."""
+        return {}
+
+    def extension_of(self, value: Any) -> str:
+        return self.extension
+
+
+class StreamMaterializer(Materializer):
+    """A materializer that writes front to back, so that the digest is computed while writing."""
+
+    @abstractmethod
+    def write(self, value: Any, file: HashingFile) -> None:
+        """Append the value to the file."""
+
+    def save(self, value: Any, path: Path) -> None:
+        with HashingFile(path) as file:
+            self.write(value, file)
+
+
+class BufferMaterializer(StreamMaterializer):
+    """One that also reads from memory: the content is verified before a byte of it is interpreted."""
+
+    @abstractmethod
+    def read(self, data: memoryview, request: LoadRequest) -> Any:
+        """The value. ``data`` is writable and belongs to the value: arrays may be views of it, without a copy."""
+
+    def load(self, path: Path, request: LoadRequest) -> Any:
+        return self.read(memoryview(bytearray(path.read_bytes())), request)

@@ -1,0 +1,246 @@
+"""Saving values and loading them again: the two functions that everybody calls.
+
+``save`` chooses a materializer by the value's type, writes to a temporary place while the digest is computed, and
+commits under a key made from the digest. ``load`` finds the materializer by what was recorded, verifies the digest, and
+gives the value back. Neither touches metadata: the caller records what ``save`` returns.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ArtifactCorrupted, ArtifactNotFound, PickleRefused, StoreUnavailable
+from .digests import (
+    BackgroundDigest,
+    Hasher,
+    HashingFile,
+    copy_stream,
+    digest_bytes,
+    digest_file,
+    files_of,
+    folder_manifest,
+    read_manifest,
+)
+from .materializers.base import BufferMaterializer, LoadRequest, Materializer, StreamMaterializer
+from .materializers.choose import materializer_for, materializer_of, public_name
+from .store import TREE, ArtifactStore, object_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_IN_BACKGROUND = 1 << 20
+"""Smaller files are verified before they are read, bigger ones meanwhile."""
+_CHUNK = 8 << 20
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_PATH_TYPES = {"pathlib.Path", "pathlib.PurePath", "pathlib.PosixPath", "Path"}
+
+
+@dataclass(frozen=True)
+class StoredArtifact:
+    """What was stored: enough to record it and to load it again. ``size`` is in bytes."""
+
+    uri: str
+    digest: str
+    size: int
+    type: str
+    materializer: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def save(
+    value: Any, store: ArtifactStore, *, declared_type: str | None = None, allow_pickle: bool = False
+) -> StoredArtifact:
+    """Store a value. The same value gives the same digest and URI, and is stored once.
+
+    ``declared_type`` is the annotation of the step's output: it makes a ``str`` declared as a path the file that it
+    names. Raises ``MaterializerNotFound`` and ``StoreUnavailable``. Thread-safe.
+    """
+    if declared_type in _PATH_TYPES and isinstance(value, (str, PurePath)):
+        value = Path(value)
+    materializer = materializer_for(value, allow_pickle=allow_pickle)
+    with store.stage() as folder:
+        path = folder / "value"
+        extension = materializer.extension_of(value)
+        try:
+            digest, size, manifest = _write(materializer, value, path)
+        except OSError as error:
+            if error.errno not in _NO_SPACE:
+                raise
+            raise StoreUnavailable(
+                f"Artifact store {store.root} does not work: writing {path} failed: {error.strerror}",
+                hint="Free space there, or point the artifact store elsewhere.",
+                root=store.root,
+            ) from error
+        if manifest is None:
+            uri = store.commit(path, object_key(digest, extension))
+        else:
+            uri = store.commit_folder(path, object_key(digest, extension + TREE), manifest)
+    return StoredArtifact(uri, digest, size, public_name(type(value)), materializer.name, materializer.describe(value))
+
+
+def _write(materializer: Materializer, value: Any, path: Path) -> tuple[str, int, bytes | None]:
+    """Digest, size and, of a folder, manifest of what the materializer wrote."""
+    if isinstance(materializer, StreamMaterializer):
+        with HashingFile(path) as file:
+            materializer.write(value, file)
+        return file.digest, file.size, None
+    materializer.save(value, path)
+    if path.is_dir():
+        manifest = folder_manifest(path)
+        return digest_bytes(manifest), sum(f.stat().st_size for _, f in files_of(path)), manifest
+    return digest_file(path), path.stat().st_size, None
+
+
+def load(
+    ref: Mapping[str, Any],
+    store: ArtifactStore,
+    *,
+    allow_pickle: bool = False,
+    verify: bool = True,
+    columns: Sequence[str] | None = None,
+) -> Any:
+    """The value of a reference (``uri``, ``digest``, ``type``, perhaps ``materializer``).
+
+    Formats that could do harm are verified before they are read, whatever ``verify`` says; others while they are.
+    ``columns`` reads only those of a table. Raises ``ArtifactNotFound``, ``ArtifactCorrupted``, ``PickleRefused``,
+    ``StoreUnavailable``.
+    """
+    request = LoadRequest(str(ref["type"]), columns, ref.get("materializer"))
+    materializer = materializer_of(request.type, str(ref["uri"]), request.materializer)
+    if materializer.unsafe and not allow_pickle:
+        raise PickleRefused(
+            f"The artifact {ref['uri']} is a pickle of {ref['type']}; loading it would run code.",
+            hint="If you trust who wrote it, allow pickle for the step that reads it: @step(pickle=True)",
+            uri=ref["uri"],
+        )
+    with ExitStack() as stack:
+        path = stack.enter_context(localized(ref, store, verify=verify, keep=materializer.name == "path"))
+        if isinstance(materializer, BufferMaterializer) and path.is_file():
+            data, digest = _read(path)
+            require_digest(ref, digest)
+            return materializer.read(data, request)
+        if not verify or path.is_dir() or store.local_path(str(ref["uri"])) is None:
+            return materializer.load(path, request)  # verified while it was fetched, or not to be
+        return _load_verifying(materializer, path, request, ref)
+
+
+def _load_verifying(materializer: Materializer, path: Path, request: LoadRequest, ref: Mapping[str, Any]) -> Any:
+    if path.stat().st_size < _IN_BACKGROUND:
+        require_digest(ref, digest_file(path))
+        return materializer.load(path, request)
+    digest = BackgroundDigest(path)
+    try:
+        value = materializer.load(path, request)
+    except Exception:
+        require_digest(ref, digest.result())  # what is wrong with the file explains the error best
+        raise
+    require_digest(ref, digest.result())
+    return value
+
+
+def _read(path: Path) -> tuple[memoryview, str]:
+    """A file's content in memory of its own, and its digest, hashed while it is read."""
+    import numpy as np
+
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size < _IN_BACKGROUND:
+            data = memoryview(bytearray(file.read()))
+            return data, digest_bytes(data)
+        hasher = Hasher()
+        memory = memoryview(np.empty(size, np.uint8))  # type: ignore[arg-type]  # bytearray would zero it first
+        position = 0
+        while position < size:
+            read = file.readinto(memory[position : position + _CHUNK])
+            if not read:
+                break
+            hasher.update(memory[position : position + read])
+            position += read
+        return memory[:position], f"blake3:{hasher.hexdigest()}"
+
+
+def require_digest(ref: Mapping[str, Any], found: str) -> None:
+    """Raise ``ArtifactCorrupted`` unless the content has the digest that was recorded."""
+    if found != ref["digest"]:
+        raise ArtifactCorrupted(
+            f"The content of {ref['uri']} is not what was stored: its digest is {found}, recorded was {ref['digest']}.",
+            hint="Something changed or damaged the blob. Delete it and run the step that made it again.",
+            uri=ref["uri"],
+            found=found,
+            recorded=ref["digest"],
+        )
+
+
+def available(ref: Mapping[str, Any], store: ArtifactStore) -> bool:
+    """Whether the content is still there: one look-up, no read. Raises ``StoreUnavailable`` rather than guess."""
+    try:
+        return store.exists(str(ref["uri"]))
+    except ArtifactNotFound:  # the URI belongs to another store
+        return False
+
+
+@contextmanager
+def localized(
+    ref: Mapping[str, Any], store: ArtifactStore, *, verify: bool = True, keep: bool = False
+) -> Iterator[Path]:
+    """The artifact as a file or folder on this machine: where it is, or a temporary copy, verified while fetched.
+
+    The copy is removed at the end, or, with ``keep``, when the process ends. A file of a local store is not verified
+    here.
+    """
+    uri = str(ref["uri"])
+    here = store.local_path(uri)
+    with ExitStack() as stack:
+        if uri.endswith(TREE):
+            manifest = store.get_bytes(uri)
+            require_digest(ref, digest_bytes(manifest))
+            files = read_manifest(manifest, uri)
+            folder = here.with_suffix("") if here is not None else stack.enter_context(_temporary(keep)) / "value"
+            base = uri.removesuffix(TREE)
+            for file in files:
+                part, path = {"uri": f"{base}/{file['name']}", "digest": file["digest"]}, folder / file["name"]
+                if here is None:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    _fetch(store, part["uri"], path, part if verify else None)
+                elif not path.is_file():
+                    raise store.not_found(part["uri"])
+                elif verify:
+                    require_digest(part, digest_file(path))
+            yield folder
+        elif here is not None:
+            if not here.is_file():
+                raise store.not_found(uri)
+            yield here
+        else:
+            name = uri.rpartition("/")[2]
+            path = stack.enter_context(_temporary(keep)) / name
+            _fetch(store, uri, path, ref if verify else None)
+            yield path
+
+
+def _fetch(store: ArtifactStore, uri: str, path: Path, expected: Mapping[str, Any] | None) -> None:
+    with store.open(uri) as source:
+        digest = copy_stream(source, path)
+    if expected is not None:
+        require_digest(expected, digest)
+
+
+@contextmanager
+def _temporary(keep: bool) -> Iterator[Path]:
+    folder = tempfile.TemporaryDirectory(prefix="windsock-")
+    if keep:
+        _kept.append(folder)
+        yield Path(folder.name)
+    else:
+        with folder as name:
+            yield Path(name)
+
+
+_kept: list[tempfile.TemporaryDirectory[str]] = []
+"""Copies whose paths were handed out; removed when the process ends."""
