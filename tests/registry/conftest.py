@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import pytest
 from windsock.provider.metadata import Metadata
+from windsock.provider.metadata.migrate import upgrade
 
 
 @pytest.fixture
 def sqlite_url(tmp_path):
     return f"sqlite:///{tmp_path / 'windsock.db'}"
+
+
+@pytest.fixture
+def upgraded_postgres_url(postgres_database):
+    """A database of this test's own, with tables."""
+    url = postgres_database()
+    upgrade(url)
+    return url
 
 
 @pytest.fixture

@@ -183,6 +183,7 @@ class TestColumns:
     def test_a_model_that_was_fitted_on_an_array(self, registry, recwarn):
         add(registry, weak(), arrays=True, alias="production")
         add(registry, strong(), arrays=True, alias="candidate")
+        recwarn.clear()
         assert promote(registry, BetterThanCurrent("accuracy")).changed
         assert not [w for w in recwarn if "feature names" in str(w.message)]
 

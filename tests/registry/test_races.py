@@ -13,7 +13,7 @@ from windsock.provider.registry.models import NativeModelRegistry
 TIMES = 200
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "upgraded_postgres"], ids=["sqlite", "postgres"])
 def database_url(request):
     return request.getfixturevalue(f"{request.param}_url")
 
