@@ -1,0 +1,359 @@
+"""What a profile holds of one column: its layout (fixed by the reference) and its counts (of any window).
+
+Counts are integers, so merging windows is addition: in any order, with any grouping, the same result. Only the two
+sums behind mean and variance are floats.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .kernels import DOMAINS, hash_text, strings
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class OpaqueColumn:
+    """A column of which only rows and nulls are known, and why: nested, binary, absent, of another type, all null."""
+
+    name: str
+    kind: str
+    """``null`` (typeless: every value is null), ``other`` (a type with nothing to compare), ``absent``, ``retyped``."""
+    arrow_type: str
+    rows: int = 0
+    nulls: int = 0
+
+    @property
+    def missing(self) -> int:
+        return self.nulls
+
+    def layout(self) -> list[Any]:
+        return [self.name, self.kind]
+
+    def merge(self, other: Column) -> OpaqueColumn:
+        kind = self.kind if not isinstance(other, OpaqueColumn) else max(self.kind, other.kind)
+        types = merged_types(self.arrow_type, other.arrow_type)
+        return replace(self, kind=kind, arrow_type=types, rows=self.rows + other.rows, nulls=self.nulls + other.missing)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"is": "opaque", "kind": self.kind, "type": self.arrow_type, "rows": self.rows, "nulls": self.nulls}
+
+    @classmethod
+    def from_dict(cls, name: str, data: dict[str, Any]) -> OpaqueColumn:
+        return cls(name, data["kind"], data["type"], data["rows"], data["nulls"])
+
+
+@dataclass(frozen=True)
+class NumericColumn:
+    """Numbers or times: counts between edges, moments, and the block sums of the design effect.
+
+    ``counts[i]`` are the values ``edges[i-1] < x <= edges[i]``; the first cell is below the reference's range, the
+    last one above it, so a reference has 0 in both.
+    """
+
+    name: str
+    kind: str
+    arrow_type: str
+    edges: NDArray[Any]
+    group_edges: NDArray[Any]
+    """The edges that bound the (at most ten) groups of PSI, χ² and the design effect."""
+    centre: Any
+    """Where the moments are taken about: the reference's median, so that a large offset costs no precision."""
+    counts: Ints
+    rows: int = 0
+    nulls: int = 0
+    nans: int = 0
+    neg_inf: int = 0
+    pos_inf: int = 0
+    minimum: Any = None
+    maximum: Any = None
+    total: float = 0.0
+    squares: float = 0.0
+    blocks: Ints = field(default_factory=lambda: np.zeros((2, 3), np.int64))
+
+    @property
+    def missing(self) -> int:
+        return self.nulls + self.nans
+
+    @property
+    def infinite(self) -> int:
+        return self.neg_inf + self.pos_inf
+
+    @property
+    def present(self) -> int:
+        """Rows with a finite value."""
+        return int(self.counts.sum())
+
+    @property
+    def groups(self) -> NDArray[np.intp]:
+        return np.searchsorted(self.edges, self.group_edges)
+
+    @property
+    def mean_offset(self) -> float:
+        """Mean minus ``centre``."""
+        return self.total / n if (n := self.present) else math.nan
+
+    @property
+    def mean(self) -> float:
+        return float(self.centre) + self.mean_offset
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation (n - 1)."""
+        n = self.present
+        if n < 2:
+            return math.nan
+        return math.sqrt(max(self.squares - self.total * self.total / n, 0.0) / (n - 1))
+
+    def layout(self) -> list[Any]:
+        return [self.name, self.kind, self.edges.tolist(), self.group_edges.tolist(), self.centre]
+
+    def empty(self, arrow_type: str) -> NumericColumn:
+        """The same layout with nothing counted."""
+        return NumericColumn(
+            self.name,
+            self.kind,
+            arrow_type,
+            self.edges,
+            self.group_edges,
+            self.centre,
+            np.zeros(len(self.edges) + 1, np.int64),
+            blocks=np.zeros((len(self.group_edges) + 2, 3), np.int64),
+        )
+
+    def merge(self, other: Column) -> Column:
+        if isinstance(other, OpaqueColumn):
+            return other.merge(self)
+        assert isinstance(other, NumericColumn)
+        return replace(
+            self,
+            arrow_type=merged_types(self.arrow_type, other.arrow_type),
+            counts=self.counts + other.counts,
+            rows=self.rows + other.rows,
+            nulls=self.nulls + other.nulls,
+            nans=self.nans + other.nans,
+            neg_inf=self.neg_inf + other.neg_inf,
+            pos_inf=self.pos_inf + other.pos_inf,
+            minimum=_extreme(min, self.minimum, other.minimum),
+            maximum=_extreme(max, self.maximum, other.maximum),
+            total=self.total + other.total,
+            squares=self.squares + other.squares,
+            blocks=self.blocks + other.blocks,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "is": "numeric",
+            "kind": self.kind,
+            "type": self.arrow_type,
+            "edges": self.edges.tolist(),
+            "groups": self.groups.tolist(),
+            "centre": self.centre,
+            "counts": self.counts.tolist(),
+            "rows": self.rows,
+            "nulls": self.nulls,
+            "nans": self.nans,
+            "neg_inf": self.neg_inf,
+            "pos_inf": self.pos_inf,
+            "min": self.minimum,
+            "max": self.maximum,
+            "total": finite(self.total),
+            "squares": finite(self.squares),
+            "blocks": self.blocks.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, name: str, data: dict[str, Any]) -> NumericColumn:
+        edges = np.array(data["edges"], DOMAINS[data["kind"]])
+        return cls(
+            name,
+            data["kind"],
+            data["type"],
+            edges,
+            edges[np.array(data["groups"], np.intp)],
+            data["centre"],
+            np.array(data["counts"], np.int64),
+            data["rows"],
+            data["nulls"],
+            data["nans"],
+            data["neg_inf"],
+            data["pos_inf"],
+            data["min"],
+            data["max"],
+            math.nan if data["total"] is None else data["total"],
+            math.nan if data["squares"] is None else data["squares"],
+            np.array(data["blocks"], np.int64),
+        )
+
+
+@dataclass(frozen=True)
+class CategoricalColumn:
+    """Text or booleans: counts of named levels, of hash buckets for rare ones, and of levels the reference never had.
+
+    ``counts`` has ``len(levels) + buckets + 1`` cells; the last one is *unseen* and is counted only when ``complete``:
+    then every level of the reference is in ``levels`` or, as a 32-bit hash, in ``rare``.
+    """
+
+    name: str
+    kind: str
+    arrow_type: str
+    levels: tuple[str, ...]
+    buckets: int
+    complete: bool
+    rare: NDArray[np.uint32]
+    singletons: int
+    """Levels that the reference has exactly once: their share estimates what is still unseen (Good 1953)."""
+    group_levels: tuple[int, ...]
+    """The levels that are a group of the design effect each; all others are one more."""
+    counts: Ints
+    rows: int = 0
+    nulls: int = 0
+    smallest: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    """The smallest hashes of all distinct values: gives their number (Bar-Yossef et al. 2002), and merges."""
+    examples: dict[str, int] = field(default_factory=dict)
+    """Unseen values with their counts: those with the smallest hashes, so that merging is exact."""
+    blocks: Ints = field(default_factory=lambda: np.zeros((2, 3), np.int64))
+
+    @property
+    def missing(self) -> int:
+        return self.nulls
+
+    @property
+    def infinite(self) -> int:
+        return 0
+
+    @property
+    def present(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def unseen(self) -> int:
+        return int(self.counts[-1])
+
+    @property
+    def distinct(self) -> int:
+        """Number of distinct values: exact below 128, then an estimate (± 9 %)."""
+        kept = len(self.smallest)
+        if kept < SMALLEST:
+            return kept
+        return round((kept - 1) / (float(self.smallest[-1]) / 2.0**64))
+
+    def layout(self) -> list[Any]:
+        rare = base64.b64encode(self.rare.astype("<u4").tobytes()).decode()
+        return [self.name, self.kind, list(self.levels), self.buckets, self.complete, rare, list(self.group_levels)]
+
+    def empty(self, arrow_type: str) -> CategoricalColumn:
+        return replace(
+            self,
+            arrow_type=arrow_type,
+            singletons=0,
+            counts=np.zeros(len(self.counts), np.int64),
+            rows=0,
+            nulls=0,
+            smallest=np.empty(0, np.uint64),
+            examples={},
+            blocks=np.zeros((len(self.group_levels) + 2, 3), np.int64),
+        )
+
+    def merge(self, other: Column) -> Column:
+        if isinstance(other, OpaqueColumn):
+            return other.merge(self)
+        assert isinstance(other, CategoricalColumn)
+        return replace(
+            self,
+            arrow_type=merged_types(self.arrow_type, other.arrow_type),
+            singletons=0,
+            counts=self.counts + other.counts,
+            rows=self.rows + other.rows,
+            nulls=self.nulls + other.nulls,
+            smallest=np.union1d(self.smallest, other.smallest)[:SMALLEST],
+            examples=smallest_examples(self.examples, other.examples),
+            blocks=self.blocks + other.blocks,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "is": "categorical",
+            "kind": self.kind,
+            "type": self.arrow_type,
+            "levels": list(self.levels),
+            "buckets": self.buckets,
+            "complete": self.complete,
+            "rare": base64.b64encode(self.rare.astype("<u4").tobytes()).decode(),
+            "singletons": self.singletons,
+            "groups": list(self.group_levels),
+            "counts": self.counts.tolist(),
+            "rows": self.rows,
+            "nulls": self.nulls,
+            "smallest": base64.b64encode(self.smallest.astype("<u8").tobytes()).decode(),
+            "examples": self.examples,
+            "blocks": self.blocks.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, name: str, data: dict[str, Any]) -> CategoricalColumn:
+        return cls(
+            name,
+            data["kind"],
+            data["type"],
+            tuple(data["levels"]),
+            data["buckets"],
+            data["complete"],
+            np.frombuffer(base64.b64decode(data["rare"]), "<u4").astype(np.uint32),
+            data["singletons"],
+            tuple(data["groups"]),
+            np.array(data["counts"], np.int64),
+            data["rows"],
+            data["nulls"],
+            np.frombuffer(base64.b64decode(data["smallest"]), "<u8").astype(np.uint64),
+            data["examples"],
+            np.array(data["blocks"], np.int64),
+        )
+
+
+Column = NumericColumn | CategoricalColumn | OpaqueColumn
+
+SMALLEST = 128
+EXAMPLES = 8
+
+_READERS = {"numeric": NumericColumn, "categorical": CategoricalColumn, "opaque": OpaqueColumn}
+
+
+def column_from_dict(name: str, data: dict[str, Any]) -> Column:
+    reader: Any = _READERS[data["is"]]
+    column: Column = reader.from_dict(name, data)
+    return column
+
+
+def smallest_examples(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
+    """Sum two sets of examples and keep those with the smallest hashes.
+
+    A value kept in the union is kept in each part that has it, so its count is complete: merging is associative.
+    """
+    total = {name: first.get(name, 0) + second.get(name, 0) for name in sorted({*first, *second})}
+    if len(total) <= EXAMPLES:
+        return total
+    order = np.argsort(hash_text(strings(list(total))), kind="stable")[:EXAMPLES]
+    names = list(total)
+    return {names[i]: total[names[i]] for i in sorted(order)}
+
+
+def merged_types(first: str, second: str) -> str:
+    return first if first == second else " | ".join(sorted({*first.split(" | "), *second.split(" | ")}))
+
+
+def finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _extreme(choose: Any, first: Any, second: Any) -> Any:
+    if first is None or second is None:
+        return second if first is None else first
+    return choose(first, second)
