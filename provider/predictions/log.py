@@ -115,7 +115,7 @@ def close_hours(
     Idempotent. Any process may do it, because a writer that was stopped in the middle of an hour cannot.
     """
     moment = now or datetime.now(timezone.utc)
-    prefix = f"{FOLDER}/model_name={quote(model, safe='')}" + (f"/version={version}" if version is not None else "")
+    prefix = f"{FOLDER}/model_name={quote(model, safe='')}" + (f"/version={version}/" if version is not None else "/")
     files: dict[Hour, set[str]] = {}
     for path in sink.list(prefix):
         if located := locate(path):

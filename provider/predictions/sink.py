@@ -47,7 +47,7 @@ class FsspecSink:
 
     def list(self, prefix: str) -> Iterator[str]:
         self.fs.invalidate_cache()
-        for path in self.fs.find(f"{self.path}/{prefix}"):
+        for path in self.fs.find(f"{self.path}/{prefix.rstrip('/')}"):
             yield self._scheme + str(path)
 
 

@@ -125,6 +125,6 @@ def _reopen_if_closed(sink: Sink, hour: Hour) -> None:
     """Rows that arrive after their hour was closed: say so in its ``_SUCCESS``."""
     if datetime.now(hour.start.tzinfo) < hour.end:
         return
-    names = {located[1] for path in sink.list(hour.key) if (located := locate(path)) and located[0] == hour}
+    names = {located[1] for path in sink.list(f"{hour.key}/") if (located := locate(path)) and located[0] == hour}
     if SUCCESS in names:
         mark_complete(sink, hour, names)

@@ -180,14 +180,17 @@ class PredictionWriter:
 
     def _write(self, hour: Hour, blocks: Sequence[Block]) -> None:
         try:
-            batch = encode(blocks, self._schema, self._kept)
+            arrays = [block for block in blocks if isinstance(block.rows, np.ndarray)]
+            others = [block for block in blocks if not isinstance(block.rows, np.ndarray)]
+            batches = [encode(part, self._schema, self._kept) for part in (arrays, others) if part]
             if self._spool is not None and self._spool.hour != hour:
                 self._end_spool()
             if self._spool is None:
                 self._number += 1
                 path = self._folder / f"{self._writer}-{self._number:05d}{SUFFIX}"
                 self._spool = Spool(path, hour, self._schema, self._clock())
-            self._spool.write(batch)
+            for batch in batches:
+                self._spool.write(batch)
             self._hour = max(self._hour or hour, hour)
         except Exception:
             lost = sum(len(block.ids) for block in blocks)
