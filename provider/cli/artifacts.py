@@ -144,6 +144,9 @@ def preview(ctx: typer.Context, name: Name, stack: StackName = None, output: Out
     emit({**data, "schema": found.metadata.get("schema")}, output, lambda: _beginning(found, beginning))
 
 
+_COLUMNS = 8
+
+
 def _beginning(found: ArtifactVersion, beginning: Any) -> Any:
     if beginning is None:
         return f"{found.artifact}@{found.version} ({found.type}) has no preview."
@@ -153,7 +156,11 @@ def _beginning(found: ArtifactVersion, beginning: Any) -> Any:
         hidden = len(schema) - len(beginning)
         total = found.metadata.get("rows")
         note = f"{len(rows)} of {total} rows" + (f", {hidden} more columns" if hidden > 0 else "")
-        return group(table(rows, *beginning), "", note)
+        if len(beginning) <= _COLUMNS:
+            return group(table(rows, *beginning), "", note)
+        # A wide table is readable only when it is turned on its side.
+        lines = [(name, schema.get(name), *values) for name, values in beginning.items()]
+        return group(table(lines, "column", "type", *(f"#{row}" for row in range(len(rows)))), "", note)
     return facts(beginning) if isinstance(beginning, dict) else shown(beginning)
 
 

@@ -11,7 +11,7 @@ import typer
 from ..errors import RecordNotFound
 from . import references
 from .main import noun
-from .output import Format, Output, StackName, console, facts, group, print_json, progress, record, say, when
+from .output import Format, Output, StackName, draw, facts, group, plain, print_json, progress, record, say, when
 from .session import session
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def show(
         from .lineage_views import tree
 
         chain = _chain(loaded, prediction) if prediction else None
-        console().print(group(chain, "" if chain else None, tree(graph, focus)))
+        draw(group(chain, "" if chain else None, tree(graph, focus)))
         return
     _write(_drawn(graph, focus, drawing, prediction), file)
 
@@ -164,12 +164,7 @@ def _drawn(graph: LineageGraph, focus: str, drawing: Drawing, prediction: dict[s
     if drawing is Drawing.SVG:
         return views.svg(graph, focus)
     if drawing is Drawing.TEXT:
-        from rich.console import Console
-
-        plain = Console(width=200, no_color=True, highlight=False)
-        with plain.capture() as captured:
-            plain.print(views.tree(graph, focus))
-        return captured.get()
+        return plain(views.tree(graph, focus))
     nodes = [record(node) for node in graph.nodes]
     edges = [record(edge) for edge in graph.edges]
     return {"focus": focus, "prediction": prediction, "nodes": nodes, "edges": edges, "truncated": graph.truncated}

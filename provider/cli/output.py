@@ -42,7 +42,25 @@ def emit(data: Any, output: Format, text: RenderableType | Callable[[], Renderab
         return
     drawn = text() if callable(text) else text
     if drawn is not None:
+        draw(drawn)
+
+
+def draw(drawn: RenderableType) -> None:
+    """Print to standard output: fitted to a terminal, and in a pipe uncut: a line stays a line for ``grep``."""
+    if sys.stdout.isatty():
         console().print(drawn)
+        return
+    sys.stdout.write(plain(drawn))
+
+
+def plain(drawn: RenderableType) -> str:
+    """As text without colours, as wide as it needs to be."""
+    from rich.console import Console
+
+    wide = Console(width=100_000, no_color=True, highlight=False, force_terminal=False)
+    with wide.capture() as captured:
+        wide.print(drawn, soft_wrap=True)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def print_json(data: Any) -> None:
@@ -73,12 +91,11 @@ def record(value: Any) -> dict[str, Any]:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A Rich console. In a pipe it does not wrap or cut: a line stays a line for ``grep`` and ``awk``."""
+    """A Rich console on one of the two streams, as they are now."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else 240
-    return Console(file=stream, width=width, soft_wrap=not stream.isatty(), highlight=False)
+    return Console(file=stream, soft_wrap=not stream.isatty(), highlight=False)
 
 
 def table(rows: Iterable[Sequence[Any]], *columns: str, title: str | None = None, empty: str = "Nothing here.") -> Any:
