@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from ..errors import StepFailed, StepNotImportable, did_you_mean
+from ..errors import StepFailed, StepNotImportable, WindsockError, did_you_mean
 from ..pipelines.functions import resolve
 from . import typehints
 from .typehints import UNKNOWN
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _TRUE = {"1", "true", "t", "yes", "y", "on"}
 _FALSE = {"0", "false", "f", "no", "n", "off"}
+_JSON_TYPES = frozenset({"dict", "list", "tuple", *(f"builtins.{name}" for name in ("dict", "list", "tuple"))})
 _SIMPLE: tuple[Any, ...] = (bool, int, float, str, Path, datetime, date, timedelta, Decimal, list, dict, tuple, set)
 
 
@@ -104,9 +105,25 @@ class Binder:
             for ref in bound_refs(bound):
                 yield name, ref
 
-    def key(self) -> list[Any]:
-        """The arguments as they enter the cache key: values and content digests, no versions and no places."""
-        return [[name, _key(bound, self._handle(name))] for name, bound in sorted(self.arguments.items())]
+    def key(self, store: ArtifactStore) -> list[Any]:
+        """The arguments as they enter the cache key: values and content digests, no versions and no places.
+
+        A part of a JSON artifact enters by its value: a step that takes ``metrics["accuracy"]``, or one element of a
+        list, does not depend on the rest.
+        """
+        return [[name, self._key(bound, name, store)] for name, bound in sorted(self.arguments.items())]
+
+    def _key(self, bound: Bound, name: str, store: ArtifactStore) -> Any:
+        if "value" in bound:
+            return {"value": _json(bound["value"])}
+        if "list" in bound:
+            return [self._key(item, name, store) for item in bound["list"]]
+        ref, path = bound["artifact"], bound.get("path") or []
+        if path and ref.get("type") in _JSON_TYPES:
+            with suppress(WindsockError):  # it will be raised where the argument is loaded
+                return {"value": select(self._value(ref, store), path, self.step, name)}
+        key = [ref["digest"], ref.get("type"), *path]
+        return [*key, ref.get("artifact")] if self._handle(name) else key  # a handle shows its name to the step
 
     def load(self, store: ArtifactStore) -> tuple[list[Any], dict[str, Any]]:
         """Positional and keyword arguments of the call. Raises what ``artifacts.load`` raises."""
@@ -136,9 +153,13 @@ class Binder:
             from ..artifacts.handle import Artifact
 
             return Artifact.bind(ref, store, allow_pickle=self._allow_pickle)
+        return select(self._value(ref, store), path, self.step, name)
+
+    def _value(self, ref: Ref, store: ArtifactStore) -> Any:
+        """The whole value, read anew each time: a step may change what it is given."""
         from ..artifacts.saving import load
 
-        return select(load(ref, store, allow_pickle=self._allow_pickle), path, self.step, name)
+        return load(ref, store, allow_pickle=self._allow_pickle)
 
     def _handle(self, name: str) -> bool:
         return self._parameters.get(name, _NO_PARAMETER).handle
@@ -180,16 +201,6 @@ def bound_refs(bound: Bound) -> Iterator[Ref]:
         yield bound["artifact"]
     for item in bound.get("list", ()):
         yield from bound_refs(item)
-
-
-def _key(bound: Bound, handle: bool) -> Any:
-    if "value" in bound:
-        return {"value": _json(bound["value"])}
-    if "list" in bound:
-        return [_key(item, handle) for item in bound["list"]]
-    ref = bound["artifact"]
-    key = [ref["digest"], ref.get("type"), *(bound.get("path") or [])]
-    return [*key, ref.get("artifact")] if handle else key  # a handle shows its name to the step
 
 
 def select(value: Any, path: Sequence[Any], step: str, argument: str) -> Any:

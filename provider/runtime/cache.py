@@ -27,7 +27,7 @@ _FORMAT = 1
 """Raise it when the meaning of a key changes: every older entry then misses."""
 
 
-def cache_key(invocation: StepInvocation, target: Target, binder: Binder) -> str | None:
+def cache_key(invocation: StepInvocation, target: Target, binder: Binder, store: ArtifactStore) -> str | None:
     """32 hex characters, or None when the step cannot be cached: its code or an argument has no stable digest."""
     source = source_digest(target.source)
     if source is None:
@@ -36,7 +36,7 @@ def cache_key(invocation: StepInvocation, target: Target, binder: Binder) -> str
         _FORMAT,
         source,
         invocation.function.partition(":")[2],
-        binder.key(),
+        binder.key(store),
         [output.name for output in invocation.outputs],
         invocation.config,
     ]

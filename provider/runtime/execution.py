@@ -68,7 +68,7 @@ class Execution:
         self.values = binder.values()
         self.inputs = list(binder.refs())
         if self.use_cache and self.invocation.cache:
-            self.cache_key = cache_key(self.invocation, found, binder)
+            self.cache_key = cache_key(self.invocation, found, binder, self.store)
         return found, binder
 
     def _cached(self) -> StepResult | None:

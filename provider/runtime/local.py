@@ -85,9 +85,9 @@ class RunResult:
         given = self.outputs[step]
         name = output if output is not None else next(iter(given), "output")
         if name not in given or (output is None and len(given) > 1):
-            asked = f'output "{name}"' if output is not None else "only one output"
+            wrong = f'has no output "{name}"' if output is not None else "has several outputs"
             raise ArtifactNotFound(
-                f'Step "{step}" has no {asked}.', hint=did_you_mean(output or "", given), step=step, output=output
+                f'Step "{step}" {wrong}.', hint=did_you_mean(output or "", given), step=step, output=output
             )
         return given[name]
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import windsock
     from windsock import Artifact
+    from windsock.provider.stack import Stack
 
 
 class Colour(enum.Enum):
@@ -92,8 +93,9 @@ class TestCoercion:
         with pytest.raises(StepFailed, match="it has a fraction"):
             Binder(invocation(rate=1, rows=2.5), Target(typed, typed, typed))
 
-    def test_text_and_number_are_one_key(self) -> None:
-        keys = [Binder(invocation(rate=rate), Target(typed, typed, typed)).key() for rate in ("0.50", 0.5)]
+    def test_text_and_number_are_one_key(self, stack: Stack) -> None:
+        store = stack.artifact_store
+        keys = [Binder(invocation(rate=rate), Target(typed, typed, typed)).key(store) for rate in ("0.50", 0.5)]
         assert keys[0] == keys[1]
 
     def test_an_unknown_argument_is_told(self) -> None:
