@@ -17,6 +17,11 @@ def check(spec: PipelineSpec) -> None:
     if not handlers:
         return
     for step in spec.steps:
+        if step.teardown and step.mapped:
+            raise PipelineInvalid(
+                f'Exit handler "{step.name}" runs over a list, which may never be made.',
+                hint="Hand it the whole list, with a default.",
+            )
         late = [name for name in step.upstream() if name in handlers]
         if late and not step.teardown:
             raise PipelineInvalid(

@@ -306,7 +306,10 @@ def _seconds(name: str, value: Any) -> float | None:
 def _output_names(target: Any, outputs: Iterable[str]) -> tuple[str, ...]:
     names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     for name in names:
-        check_name("output", name)
+        if not name.isidentifier():
+            raise PipelineInvalid(
+                f'Step "{target.__name__}" has an output named {name!r}.', hint="Use a name that Python would take."
+            )
     if len(set(names)) != len(names):
         from ..errors import DuplicateName
 

@@ -198,16 +198,7 @@ class Trace:
                     f'Step "{node.name}" is to run over {name}={items!r}, which is no list.',
                     hint="expand() takes a list, or a reference to one.",
                 )
-            given = item_type(given)
-        if not fits(given, wanted, constant=constant):
-            raise TypeMismatch(
-                f'Step "{node.name}" wants {name}: {wanted}, and is given {describe(argument)}: {given}.',
-                hint="Correct the annotation of the one or the other, or convert in a step between them.",
-                step=node.name,
-                argument=name,
-                wanted=wanted,
-                given=given,
-            )
+        check_type(node, name, argument, given, wanted, constant=constant, over=over)
         return argument
 
     def encode(self, node: Node, name: str, value: Any) -> tuple[Argument, str | None, bool]:
@@ -346,6 +337,30 @@ class Trace:
             path.add(condition)
             condition = self.conditions[condition].parent
         return path
+
+
+def check_type(
+    node: Node,
+    name: str,
+    argument: Argument,
+    given: str | None,
+    wanted: str | None,
+    *,
+    constant: bool = False,
+    over: bool = False,
+) -> None:
+    """Whether what is given to a step fits what it wants; ``over``: it is a list of that. Raises ``TypeMismatch``."""
+    if over:
+        given = item_type(given)
+    if not fits(given, wanted, constant=constant):
+        raise TypeMismatch(
+            f'Step "{node.name}" wants {name}: {wanted}, and is given {describe(argument)}: {given}.',
+            hint="Correct the annotation of the one or the other, or convert in a step between them.",
+            step=node.name,
+            argument=name,
+            wanted=wanted,
+            given=given,
+        )
 
 
 def describe(argument: Argument) -> str:

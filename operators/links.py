@@ -1,0 +1,24 @@
+"""Links from a task in the Airflow UI to what Windsock knows about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow.sdk import BaseOperatorLink
+
+if TYPE_CHECKING:
+    from airflow.models.taskinstancekey import TaskInstanceKey
+
+
+class LineageLink(BaseOperatorLink):
+    """The lineage of the task's run: what went in, what came out, which model it became."""
+
+    name = "Lineage"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
+        """Evaluated in the worker once, then kept as an XCom; it must be absolute when the UI has a path of its own."""
+        from airflow.sdk.configuration import conf
+
+        base = conf.get("api", "base_url", fallback="").rstrip("/")
+        return f"{base}/dags/{quote(ti_key.dag_id)}/runs/{quote(ti_key.run_id)}/plugin/windsock-lineage"
