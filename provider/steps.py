@@ -7,7 +7,7 @@ so that the retry of a killed task does nothing twice.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import PromotionConflict
 from .pipelines.step import step
@@ -17,13 +17,12 @@ if TYPE_CHECKING:
     from .metadata import ModelVersion
     from .monitoring.profile import DriftProfile
     from .predictions.schema import InputSchema
-    from .registry.models import ModelRegistry
     from .runtime.context import StepContext
 
 
 @step(cache=False, compute="local")
 def register_model(
-    model: Artifact[Any] | Any,
+    model: Artifact[Any] | Any,  # Any, too: to a type checker, a pipeline hands in what another step returns
     name: str,
     *,
     metrics: dict[str, float] | None = None,
@@ -37,48 +36,33 @@ def register_model(
 
     ``baseline`` is the table that the model was trained on: drift is measured against its profile, which is computed
     here, the model's own predictions included. ``evaluation`` is the table that a gate compares versions on. ``target``
-    is the column of the true values in both. Input schema and example rows come from ``baseline``, or else from
+    is the column of the true values in both. Input schema and example come from ``baseline``, or else from
     ``evaluation``; with neither the model is registered without them and cannot be monitored for drift.
+
+    The retry of a killed task finds what it registered before. Raises ``ConfigurationError`` when the model does not
+    fit the tables.
     """
-    # Annotated as Any, too, because what a pipeline hands in is, to a type checker, what the other step returns.
-    from .metadata import NewModelVersion, run_key, step_run_key
     from .registry.description import parameters_of, requirements_of
+    from .registry.models import check_alias
 
     current = _context()
-    registry = current.stack.model_registry
-    estimator = model.load()
-    trained_on = baseline.load() if baseline is not None else None
-    unseen = evaluation.load() if evaluation is not None else None
-    rows = unseen if trained_on is None else trained_on
-    schema = _schema(estimator, rows, target)
-    profile = None
-    if schema is not None and trained_on is not None:
-        profile = _profile(name, estimator, trained_on, unseen, schema)
-    identity = current.run
-    version = registry.register(
-        NewModelVersion(
-            model=name,
-            artifact=model.ref,
-            metrics={key: float(value) for key, value in (metrics or {}).items()},
-            parameters=parameters_of(estimator),
-            input_schema=schema.to_dict() if schema else None,
-            example=_example(rows, schema),
-            baseline=_baseline(current, name, profile) if profile is not None else None,
-            evaluation=evaluation.ref if evaluation is not None else None,
-            run=run_key(identity.dag_id, identity.run_id),
-            step_run=step_run_key(
-                identity.dag_id, identity.run_id, identity.task_id, identity.map_index, identity.try_number
-            ),
-            # Without the try number: a retry registers nothing new. With the name: one step may register several.
-            source=f"{identity.dag_id}/{identity.run_id}/{identity.task_id}/{identity.map_index}",
-            requirements=requirements_of(estimator),
-            description=description,
-            created_by=current.stack.settings.actor,
-        )
-    )
-    current.logger.info('registered version %d of "%s"', version.version, name)
     if alias:
-        _point(registry, version, alias, current)
+        check_alias(alias)
+    estimator = model.load()
+    learned = _learn(name, estimator, baseline, evaluation, target)
+    facts = {
+        "metrics": {key: float(value) for key, value in (metrics or {}).items()},
+        "parameters": parameters_of(estimator),
+        "requirements": requirements_of(estimator),
+        "input_schema": learned.schema.to_dict() if learned.schema else None,
+        "example": learned.example,
+        "baseline": _store(current, name, learned.profile) if learned.profile else None,
+        "evaluation": evaluation.ref if evaluation is not None else None,
+        "description": description,
+    }
+    version = _register(current, name, model.ref, facts)
+    if alias:
+        _point(current, version, alias)
     return {"model": name, "version": version.version, "alias": alias}
 
 
@@ -114,7 +98,7 @@ def promote_model(
 
 
 @step(cache=False, compute="local")
-def deploy_model(name: str, alias: str = "production", deployment: str | None = None) -> dict[str, Any]:
+def deploy_model(name: str, *, alias: str = "production", deployment: str | None = None) -> dict[str, Any]:
     """Serve the version that holds ``alias`` as ``deployment`` (by default the model's name); returns its facts.
 
     Does nothing if it is served already. Raises ``DeploymentFailed`` when the server does not become ready; what was
@@ -133,56 +117,45 @@ def deploy_model(name: str, alias: str = "production", deployment: str | None = 
         alias=alias,
         actor=stack.settings.actor,
         reason=f"run {current.run.dag_id}/{current.run.run_id}",
+        stack=stack.name,
     )
     return {"deployment": done.name, "model": done.model, "version": done.version, "phase": done.phase, "url": done.url}
 
 
-def _context() -> StepContext:
-    from .runtime.context import context
+class _Learned(NamedTuple):
+    """What the data say of a model; all None without data."""
 
-    return context()
+    schema: InputSchema | None = None
+    example: list[dict[str, Any]] | None = None
+    profile: DriftProfile | None = None
 
 
-def _schema(estimator: Any, rows: Any, target: str | None) -> InputSchema | None:
-    """The input schema from a table, or None without one. Raises ``ConfigurationError`` when they do not fit."""
+def _learn(
+    name: str,
+    estimator: Any,
+    baseline: Artifact[Any] | None,
+    evaluation: Artifact[Any] | None,
+    target: str | None,
+) -> _Learned:
+    from .predictions.schema import example_rows
+
+    trained_on = baseline.load() if baseline is not None else None
+    unseen = evaluation.load() if evaluation is not None else None
+    rows = unseen if trained_on is None else trained_on
     if rows is None:
-        return None
+        return _Learned()
+    schema = _schema(estimator, rows, target)
+    profile = None if trained_on is None else _profile(name, estimator, trained_on, unseen, schema)
+    return _Learned(schema, example_rows(rows, schema, n=1), profile)
+
+
+def _schema(estimator: Any, rows: Any, target: str | None) -> InputSchema:
     from .predictions.schema import InputSchema, infer_schema
 
     trained = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
     if trained and hasattr(rows, "columns") and all(name in rows.columns for name in trained):
         rows = rows[trained]  # other columns (an id, a date) need not be of a type that a request can carry
-    return InputSchema.from_dict(infer_schema(rows, target=target, model=estimator) | {"target": target})
-
-
-def _example(rows: Any, schema: InputSchema | None) -> list[dict[str, Any]] | None:
-    if schema is None:
-        return None
-    from .predictions.schema import example_rows
-
-    return example_rows(rows, schema, n=1)
-
-
-def _baseline(current: StepContext, name: str, profile: DriftProfile) -> dict[str, Any]:
-    """Store the profile and return its reference."""
-    from .artifacts.saving import save
-    from .metadata import NewArtifact, step_run_key
-
-    stored = save(profile.to_bytes(), current.artifact_store)
-    run = current.run
-    recorded = current.metadata.artifacts.record(
-        NewArtifact(
-            artifact=f"{name}.baseline",
-            uri=stored.uri,
-            digest=stored.digest,
-            size=stored.size,
-            type=stored.type,
-            materializer=stored.materializer,
-            metadata=dict(stored.metadata),
-        ),
-        producer=step_run_key(run.dag_id, run.run_id, run.task_id, run.map_index, run.try_number),
-    )
-    return recorded.ref()
+    return InputSchema.from_dict({**infer_schema(rows, target=target, model=estimator), "target": target})
 
 
 def _profile(name: str, estimator: Any, trained_on: Any, unseen: Any, schema: InputSchema) -> DriftProfile:
@@ -206,12 +179,52 @@ def _profile(name: str, estimator: Any, trained_on: Any, unseen: Any, schema: In
     return replace(told, columns=columns, roles=roles, edges_id=edges_id(columns, roles))
 
 
-def _point(registry: ModelRegistry, version: ModelVersion, alias: str, current: StepContext) -> None:
+def _store(current: StepContext, name: str, profile: DriftProfile) -> dict[str, Any]:
+    """Keep the profile as the artifact ``<model>.baseline`` and return its reference."""
+    from .artifacts.saving import save
+    from .metadata import NewArtifact
+
+    stored = save(profile.to_bytes(), current.artifact_store)
+    recorded = current.metadata.artifacts.record(
+        NewArtifact(
+            artifact=f"{name}.baseline",
+            uri=stored.uri,
+            digest=stored.digest,
+            size=stored.size,
+            type=stored.type,
+            materializer=stored.materializer,
+            metadata=dict(stored.metadata),
+        ),
+        producer=_step_run(current),
+    )
+    return recorded.ref()
+
+
+def _register(current: StepContext, name: str, artifact: dict[str, Any], facts: dict[str, Any]) -> ModelVersion:
+    from .metadata import NewModelVersion, run_key
+
+    run = current.run
+    version = current.stack.model_registry.register(
+        NewModelVersion(
+            model=name,
+            artifact=artifact,
+            run=run_key(run.dag_id, run.run_id),
+            step_run=_step_run(current),
+            # Without the number of the try, so that a retry finds what the first one registered.
+            source=f"{run.dag_id}/{run.run_id}/{run.task_id}/{run.map_index}",
+            created_by=current.stack.settings.actor,
+            **facts,
+        )
+    )
+    current.logger.info('registered version %d of "%s"', version.version, name)
+    return version
+
+
+def _point(current: StepContext, version: ModelVersion, alias: str) -> None:
     """Move ``alias`` forward to ``version``; never back, as the late retry of an older run would."""
     from .metadata import run_key
-    from .registry.models import check_alias
 
-    check_alias(alias)
+    registry = current.stack.model_registry
     while True:
         holder = registry.find(version.model, alias=alias)
         if holder is not None and holder.version >= version.version:
@@ -229,3 +242,16 @@ def _point(registry: ModelRegistry, version: ModelVersion, alias: str, current: 
         except PromotionConflict:
             continue  # somebody registered at the same time: look again who is newer
         return
+
+
+def _step_run(current: StepContext) -> str:
+    from .metadata import step_run_key
+
+    run = current.run
+    return step_run_key(run.dag_id, run.run_id, run.task_id, run.map_index, run.try_number)
+
+
+def _context() -> StepContext:
+    from .runtime.context import context
+
+    return context()

@@ -11,7 +11,7 @@ from windsock import pipeline, register_model, step, when
 
 if TYPE_CHECKING:
     import pandas as pd
-    from sklearn.base import RegressorMixin
+    from sklearn.pipeline import Pipeline
 
 TARGET = "progression"
 STRENGTHS = [0.1, 1.0, 10.0, 100.0, 1000.0]
@@ -49,12 +49,12 @@ def choose(strengths: list[float], scores: list[float]) -> float:
 
 
 @step
-def train(patients: pd.DataFrame, strength: float) -> RegressorMixin:
+def train(patients: pd.DataFrame, strength: float) -> Pipeline:
     return _model(strength).fit(patients.drop(columns=TARGET), patients[TARGET])
 
 
 @step
-def evaluate(model: RegressorMixin, patients: pd.DataFrame) -> dict[str, float]:
+def evaluate(model: Pipeline, patients: pd.DataFrame) -> dict[str, float]:
     from sklearn.metrics import mean_absolute_error, r2_score
 
     predicted = model.predict(patients.drop(columns=TARGET))
@@ -77,7 +77,7 @@ def diabetes(test_size: float = 0.25) -> None:
         )
 
 
-def _model(strength: float) -> RegressorMixin:
+def _model(strength: float) -> Pipeline:
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -12,7 +12,7 @@ from windsock import pipeline, register_model, step, when
 
 if TYPE_CHECKING:
     import pandas as pd
-    from sklearn.base import ClassifierMixin
+    from sklearn.pipeline import Pipeline
 
 TARGET = "digit"
 
@@ -35,7 +35,7 @@ def split(scans: pd.DataFrame, test_size: float = 0.25) -> tuple[pd.DataFrame, p
 
 
 @step
-def train(scans: pd.DataFrame, strength: float = 1.0) -> ClassifierMixin:
+def train(scans: pd.DataFrame, strength: float = 1.0) -> Pipeline:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -45,7 +45,7 @@ def train(scans: pd.DataFrame, strength: float = 1.0) -> ClassifierMixin:
 
 
 @step
-def evaluate(model: ClassifierMixin, scans: pd.DataFrame) -> dict[str, float]:
+def evaluate(model: Pipeline, scans: pd.DataFrame) -> dict[str, float]:
     from sklearn.metrics import accuracy_score, f1_score
 
     predicted = model.predict(scans.drop(columns=TARGET))
