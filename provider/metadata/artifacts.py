@@ -98,20 +98,14 @@ _NEWEST_FIRST = (
 )
 _BY_DIGEST = select(_V).where(_V.c.digest == bindparam("digest")).order_by(_V.c.id).limit(1000)
 _LIST = select(_V).where(_V.c.id < bindparam("before")).order_by(_V.c.id.desc()).limit(bindparam("limit"))
-_LISTS: dict[tuple[bool, bool], Select[Any]] = {
-    (False, False): _LIST,
-    (True, False): _LIST.where(_V.c.artifact == bindparam("artifact")),
-    (False, True): _LIST.where(_V.c.type == bindparam("type")),
-    (True, True): _LIST.where(_V.c.artifact == bindparam("artifact"), _V.c.type == bindparam("type")),
-}
+_LIST_OF_TYPE = _LIST.where(_V.c.type == bindparam("type"))
+_NEWEST_OF_TYPE = _NEWEST_FIRST.where(_V.c.type == bindparam("type"))
 _NAMES = (
     select(_A.c.name, func.coalesce(_highest, 0).label("latest_version"), _A.c.created_at)
     .where(_A.c.name > bindparam("after"))
     .order_by(_A.c.name)
     .limit(bindparam("limit"))
 )
-
-_ENDLESS = 2**63 - 1
 
 
 class Artifacts:
@@ -159,17 +153,21 @@ class Artifacts:
         limit: int = 100,
         before: str | int | None = None,
     ) -> Page[ArtifactVersion]:
-        """Versions, the newest first, of one artifact and one type if given."""
-        statement = _LISTS[name is not None, type is not None]
-        values = {"artifact": name, "type": type, "before": _cursor(before), "limit": limit + 1}
-        items = self._all(statement, values)
-        return Page(items[:limit], str(items[limit - 1].id) if len(items) > limit else None)
+        """Versions, the newest first, of one artifact and one type if given.
+
+        The cursor of a list of one artifact is a version, of any other list an id.
+        """
+        if name is not None:
+            statement, key, end = _NEWEST_FIRST if type is None else _NEWEST_OF_TYPE, "version", 2**31 - 1
+        else:
+            statement, key, end = _LIST if type is None else _LIST_OF_TYPE, "id", 2**63 - 1
+        start = end if before is None else int(before)
+        items = self._all(statement, {"artifact": name, "type": type, "before": start, "limit": limit + 1})
+        return Page(items[:limit], str(getattr(items[limit - 1], key)) if len(items) > limit else None)
 
     def versions(self, name: str, limit: int = 100, before: str | int | None = None) -> Page[ArtifactVersion]:
         """The versions of one artifact, the newest first."""
-        values = {"artifact": name, "before": 2**31 - 1 if before is None else int(before), "limit": limit + 1}
-        items = self._all(_NEWEST_FIRST, values)
-        return Page(items[:limit], str(items[limit - 1].version) if len(items) > limit else None)
+        return self.list(name, limit=limit, before=before)
 
     def names(self, limit: int = 100, after: str = "") -> Page[Artifact]:
         """The artifacts themselves, by name."""
@@ -252,7 +250,3 @@ def _make(
         rows.append({**values, "version": highest[item.artifact], "producer": producer, "created_at": at})
     for row, (number, *_) in zip(rows, connection.execute(_INSERT, rows), strict=True):
         known[row["artifact"], row["digest"]] = ArtifactVersion(id=number, **row)
-
-
-def _cursor(before: str | int | None) -> int:
-    return _ENDLESS if before is None else int(before)

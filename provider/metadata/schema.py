@@ -90,7 +90,7 @@ step_run = Table(
     metadata,
     Column("id", Key, primary_key=True),
     Column("run", Key, ForeignKey("windsock_run.id"), nullable=False),
-    Column("pipeline", Name, nullable=False, comment="'' outside a pipeline: an index finds no NULL by equality"),
+    Column("pipeline", Name, nullable=False, comment="'' outside a pipeline"),
     Column("step", Name, nullable=False),
     Column("task_id", String(250), nullable=False),
     Column("map_index", Integer, nullable=False),
@@ -105,7 +105,7 @@ step_run = Table(
     Column("started_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
     UniqueConstraint("run", "task_id", "map_index", "try_number"),
-    Index("ix_windsock_step_run_cache", "pipeline", "step", "cache_key", "state", "ended_at"),
+    Index("ix_windsock_step_run_cache", "cache_key", "state", "ended_at"),
 )
 
 metric = Table(
@@ -145,9 +145,7 @@ artifact_version = Table(
     UniqueConstraint("artifact", "version"),
     UniqueConstraint("artifact", "digest"),
     Index("ix_windsock_artifact_version_digest", "digest", "id"),
-    Index("ix_windsock_artifact_version_name", "artifact", "id"),
     Index("ix_windsock_artifact_version_type", "type", "id"),
-    Index("ix_windsock_artifact_version_producer", "producer", "id"),
 )
 
 edge = Table(
