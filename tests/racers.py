@@ -79,7 +79,7 @@ def finish_steps(url: str, who: str, times: int, same_contents: bool) -> list[in
             dag_id="churn", run_id="r1", task_id=f"score-{who}", map_index=i, step="score", pipeline="churn"
         )
         metadata.runs.start_step(start)
-        content = f"{i:064x}" if same_contents else f"{hash((who, i)) & (2**256 - 1):064x}"
+        content = f"{i:064x}" if same_contents else f"{who.encode().hex()}{i:060x}"
         output = NewArtifact(
             artifact="churn.score", uri=f"file:///{content}", digest=f"blake3:{content}", size=1, type="int"
         )

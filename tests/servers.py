@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,8 +124,6 @@ def postgres_server() -> Iterator[str]:
 
 
 def _wait_for_postgres(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    import time
-
     import psycopg
 
     for _ in range(300):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from metadata_lab import Lab
 from windsock.provider.metadata import Metadata, migrate, schema
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
 
 @pytest.fixture(scope="session")
 def postgres_metadata_url(postgres_database: Callable[[], str]) -> str:
