@@ -104,6 +104,9 @@ def follow(
 def current_profile(baseline: DriftProfile, source: Source, columns: Mapping[str, Column]) -> DriftProfile:
     rows = source.rows if source.rows is not None else max((c.rows for c in columns.values()), default=0)
     placed = {n: c if n in source.schema else OpaqueColumn(n, "absent", "absent", rows) for n, c in columns.items()}
+    target = baseline.roles.get("target")
+    if target is not None and target not in source.schema:
+        placed.pop(target, None)  # true values come later, or never: their absence is no change of the data
     extra = tuple(sorted(name for name in source.schema if name not in baseline.columns))
     return DriftProfile(
         baseline.edges_id,
