@@ -44,7 +44,9 @@ def main() -> int:
 def _print(row: dict[str, Any]) -> None:
     mark = {True: "ok  ", False: "MISS", None: "    "}[row.get("ok")]
     figures = f"{_number(row.get('value'))} vs {_number(row.get('baseline'))} {row.get('unit', '')}"
-    print(f"{mark} {row['area']:<10} {row['name']:<58} {figures:<34} ratio {_number(row.get('ratio')):<8} {row.get('target', '')}")
+    print(
+        f"{mark} {row['area']:<10} {row['name']:<58} {figures:<34} ratio {_number(row.get('ratio')):<8} {row.get('target', '')}"
+    )
 
 
 def _number(value: Any) -> str:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.definitions._internal.contextmanager import TaskGroupContext
+from airflow.sdk.definitions._internal.contextmanager import DagContext, TaskGroupContext
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from airflow.sdk.definitions.xcom_arg import XComArg
 
@@ -34,8 +34,6 @@ def make_task(
     Arguments may be constants, Jinja, outputs of other steps and any XComArg.
     """
     task_id = _free_id(dag, step)
-    trace = Trace(dag.dag_id)
-    node = trace.add(step, task_id)
     signature = step.signature
     if len(args) > signature.positional:
         raise PipelineInvalid(
@@ -43,16 +41,26 @@ def make_task(
             hint=f"It takes: {', '.join(signature.names)}.",
         )
     given = {**dict(zip(signature.names, args, strict=False)), **kwargs, **(mapped or {})}
-    node.mapped = tuple(mapped or ())
+    node, spec, inputs = bind_step(dag.dag_id, step, task_id, given, tuple(mapped or ()))
+    operator = _operator(dag, spec, task_id, inputs)
+    outputs = wiring.StepOutputs(wiring.StepOutput(operator, o.name, node.output_type(o)) for o in spec.outputs)
+    return operator if not outputs else outputs[0] if len(outputs) == 1 else outputs
+
+
+def bind_step(
+    dag_id: str, step: Any, task_id: str, given: Mapping[str, Any], mapped: tuple[str, ...] = ()
+) -> tuple[Node, StepSpec, dict[str, Any]]:
+    """A step and its arguments as ``(node, spec, template fields)``; arguments are checked as in a pipeline."""
+    trace = Trace(dag_id)
+    node = trace.add(step, task_id)
+    node.mapped = mapped
+    signature = step.signature
     wired: dict[str, Argument] = {}
     inputs: dict[str, Any] = {}
     for name, value in given.items():
         wired[name], inputs[name] = _wire(node, name, value, signature.types.get(name))
     trace.bind(node, signature, wired)
-    spec = node.freeze(())
-    operator = _operator(dag, spec, task_id, inputs)
-    outputs = wiring.StepOutputs(wiring.StepOutput(operator, o.name, node.output_type(o)) for o in spec.outputs)
-    return operator if not outputs else outputs[0] if len(outputs) == 1 else outputs
+    return node, node.freeze(()), inputs
 
 
 def _free_id(dag: DAG, step: Any) -> str:
@@ -101,7 +109,7 @@ def _operator(dag: DAG, spec: StepSpec, task_id: str, inputs: dict[str, Any]) ->
     settings["execution_timeout"] = None if options.timeout is None else timedelta(seconds=options.timeout)
     settings = {key: value for key, value in settings.items() if value is not None}
     if options.asset:
-        from .assets import artifact_asset
+        from ..hooks.assets import artifact_asset
 
         settings["outlets"] = [artifact_asset(spec.artifact(dag.dag_id, output)) for output in spec.outputs]
     if not spec.mapped:
@@ -112,3 +120,26 @@ def _operator(dag: DAG, spec: StepSpec, task_id: str, inputs: dict[str, Any]) ->
         task_id=task_id, step=call, inputs=inputs, map_index_template="{{ windsock_item }}", **settings
     )
     return partial.expand(item=lists.output)
+
+
+class BuiltInStepOperator(StepOperator):
+    """A built-in step as an operator with arguments of its own: recorded, retried and traced like any step.
+
+    :param function: the step.
+    :param arguments: what it is called with: constants, Jinja, XComArgs, outputs of steps; None is left out.
+    :param stack: stack to run on; default: the active one.
+    """
+
+    def __init__(self, *, function: Any, arguments: Mapping[str, Any], stack: str | None = None, **kwargs: Any) -> None:
+        dag = kwargs.get("dag") or DagContext.get_current()
+        given = {name: value for name, value in arguments.items() if value is not None}
+        owner = dag.dag_id if dag is not None else kwargs["task_id"]
+        _, spec, inputs = bind_step(owner, function, kwargs["task_id"], given)
+        super().__init__(step=StepCall(spec, artifacts_of=owner, stack=stack), inputs=inputs, **kwargs)
+
+    def value(self, outputs: Mapping[str, Any]) -> Any:
+        """What the step returned, read back from the artifact store."""
+        from ..hooks.stacks import StackHook
+        from ..provider.artifacts.saving import load
+
+        return load(outputs["output"], StackHook(self.step.stack).stack().artifact_store)

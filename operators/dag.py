@@ -37,7 +37,7 @@ _OPERATORS: dict[str, Any] = {
 _DURATIONS = ("retry_delay", "execution_timeout")
 
 RETRIES: Mapping[str, Any] = {"retries": 1, "retry_delay": timedelta(seconds=30)}
-"""What a step gets that does not say otherwise.
+"""What a step gets if neither it nor ``default_args`` says otherwise.
 
 Airflow's own default is 0. A step may always be tried again (a killed one leaves no half artifact, and its retry gives
 the same versions), and most of what fails once in a cluster is not the step: a worker that is evicted, a database that
@@ -54,8 +54,8 @@ def airflow_dag(
     :param dag_id: default: the pipeline's name.
     :param schedule: as for any DAG; assets too.
     :param stack: the stack to run on; default: the pipeline's, else the active one.
-    :param dag_kwargs: further arguments of ``DAG``. ``catchup`` is False, ``default_args`` retry once, and ``tags``
-        gain ``windsock``, unless you say otherwise.
+    :param dag_kwargs: further arguments of ``DAG``. ``catchup`` is False unless you say otherwise, and
+        ``tags`` gain ``windsock``.
     """
     spec = pipeline.spec
     stack = stack or pipeline.stack
@@ -63,7 +63,6 @@ def airflow_dag(
     free = [parameter for parameter in spec.parameters if parameter.name not in pipeline.bound]
     _check_schedulable(pipeline, free, schedule)
     params = {p.name: dag_param(p) for p in free} | dict(dag_kwargs.pop("params", None) or {})
-    dag_kwargs["default_args"] = {**RETRIES, **(dag_kwargs.get("default_args") or {})}
     dag_kwargs["tags"] = sorted({"windsock", *(dag_kwargs.get("tags") or ())})
     dag_kwargs.setdefault("catchup", False)
     if "doc_md" not in dag_kwargs:
@@ -112,10 +111,9 @@ def airflow_task_group(
             missing=missing,
         )
     plan = compile_pipeline(spec, _description(stack))
-    # Retries are this group's default only where the DAG's author has none.
-    own = dict(group_kwargs.pop("default_args", None) or {})
-    group = TaskGroup(group_id or pipeline.name, dag=dag, **group_kwargs)
-    group.default_args = {**{k: v for k, v in RETRIES.items() if k not in group.dag.default_args}, **own}
+    if dag is not None:  # given as None, it would hide the DAG whose block is open
+        group_kwargs["dag"] = dag
+    group = TaskGroup(group_id or pipeline.name, **group_kwargs)
     parameters = {
         p.name: _bound(pipeline.bound[p.name] if p.name in pipeline.bound else p.default) for p in spec.parameters
     }
@@ -166,6 +164,8 @@ class _Rendering:
         self.dag = dag
         self.parameters = parameters
         self.stack = stack
+        chosen = {**dag.default_args, **root.default_args}
+        self.defaults = {key: value for key, value in RETRIES.items() if key not in chosen}
         self.groups: dict[str | None, TaskGroup] = {None: root}
         self.tasks: dict[str, Any] = {}
 
@@ -187,6 +187,7 @@ class _Rendering:
             "task_id": task.task_id[len(task.group) + 1 :] if task.group else task.task_id,
             "dag": self.dag,
             "task_group": self.groups[task.group],
+            **self.defaults,
         }
         if task.settings:
             kwargs.update(task.settings)
@@ -211,7 +212,7 @@ class _Rendering:
             name: self._shown(argument) for name, argument in step.arguments if not (follows and name in step.mapped)
         }
         if step.options.asset:
-            from .assets import artifact_asset
+            from ..hooks.assets import artifact_asset
 
             kwargs["outlets"] = [artifact_asset(step.artifact(self.plan.spec.name, o)) for o in step.outputs]
         if task.options:

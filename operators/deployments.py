@@ -55,7 +55,7 @@ class DeployModelOperator(WindsockOperator):
         stack = self.loaded_stack
         before = stack.metadata.deployments.find(self.deployment)
         deployed = deploy(
-            self.deployment,
+            name=self.deployment,
             metadata=stack.metadata,
             deployer=stack.deployer,
             store=stack.artifact_store,
@@ -96,7 +96,7 @@ class RollbackDeploymentOperator(WindsockOperator):
         stack = self.loaded_stack
         before = stack.metadata.deployments.get(self.deployment)
         deployed = roll_back(
-            self.deployment,
+            name=self.deployment,
             metadata=stack.metadata,
             deployer=stack.deployer,
             store=stack.artifact_store,
@@ -123,7 +123,7 @@ class DeleteDeploymentOperator(WindsockOperator):
         from ..provider.deployers.deployments import delete
 
         stack = self.loaded_stack
-        delete(self.deployment, metadata=stack.metadata, deployer=stack.deployer, actor=self.actor(context))
+        delete(name=self.deployment, metadata=stack.metadata, deployer=stack.deployer, actor=self.actor(context))
 
 
 def _announce(

@@ -10,14 +10,15 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from ..hooks.actors import in_words, run_reason, task_actor
 from ..hooks.assets import emit, model_asset, outlet
 from ..hooks.stacks import StackHook
+from ..provider.steps import register_model
 from .base import WindsockOperator
-from .steps import StepOperator
+from .calls import BuiltInStepOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class RegisterModelOperator(StepOperator):
+class RegisterModelOperator(BuiltInStepOperator):
     """Registers a model that an earlier task produced, and points an alias at the new version.
 
     It is the step ``windsock.register_model`` as a task of your own DAG, so it is recorded with lineage, and a retry
@@ -57,13 +58,18 @@ class RegisterModelOperator(StepOperator):
             "alias": alias,
             "description": description,
         }
-        outlets = [*(kwargs.pop("outlets", None) or ()), outlet("model", name)]
-        super().__init__(
-            function="windsock.provider.steps:register_model",
-            arguments={key: value for key, value in arguments.items() if value is not None},
-            outlets=outlets,
-            **kwargs,
-        )
+        kwargs["outlets"] = [*(kwargs.get("outlets") or ()), outlet("model", name)]
+        super().__init__(function=register_model, arguments=arguments, **kwargs)
+
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        outputs = super().execute(context)
+        if outputs:
+            facts = self.value(outputs)
+            event = {"kind": "registration", **facts}
+            emit(context, model_asset(facts["model"]), event)
+            if facts["alias"]:
+                emit(context, model_asset(facts["model"], facts["alias"]), event)
+        return outputs
 
 
 class PromoteModelOperator(WindsockOperator):

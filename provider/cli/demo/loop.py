@@ -105,7 +105,9 @@ class Demo:
             self._remember_version()
         version = self.story.versions[-1]
         deployment = self.metadata.deployments.get(MODEL)
-        self._say(f"{MODEL} version {version.version} is in production: {_metrics(version)}; served at {deployment.url}")
+        self._say(
+            f"{MODEL} version {version.version} is in production: {_metrics(version)}; served at {deployment.url}"
+        )
         self.traffic = Traffic(str(deployment.url), self._patients(shift=None)).start()
 
     def _quiet_day(self) -> None:
@@ -141,13 +143,17 @@ class Demo:
             self.story.retraining = run = wait_for(started, 120, "the drift event to start a retraining")
             self.airflow.wait_for_run(TRAINING, run["dag_run_id"], 180, self._show_tasks(TRAINING, run["dag_run_id"]))
             self._remember_version()
-            self._expect(len(self.story.versions) == 2 and self.story.versions[1].version == 2, "version 2 in production")
+            self._expect(
+                len(self.story.versions) == 2 and self.story.versions[1].version == 2, "version 2 in production"
+            )
             self._await_answers_from("2")
         self.story.promotion = self.metadata.models.history(MODEL, "production")[-1]
         outcomes = "; ".join(str(gate["detail"]) for gate in self.story.promotion.gates)
         self._say(f"{MODEL} version 2 is in production and answers: {outcomes}")
         tally = self.traffic.tally if self.traffic else None
-        self._expect(tally is not None and tally.failed == 0, f"no failed request, but saw {tally and tally.errors[:3]}")
+        self._expect(
+            tally is not None and tally.failed == 0, f"no failed request, but saw {tally and tally.errors[:3]}"
+        )
 
     def _trace(self) -> None:
         """From one answer of the new version back to the data it was trained on."""
@@ -162,7 +168,9 @@ class Demo:
             node = f"model:{row['model_name']}@{row['version']}"
             self.story.lineage = self.metadata.lineage.graph(node, direction="up")
             kinds = {found.kind for found in self.story.lineage.nodes}
-            self._expect({"model", "artifact", "step_run", "run"} <= kinds, f"a lineage back to the data, found {kinds}")
+            self._expect(
+                {"model", "artifact", "step_run", "run"} <= kinds, f"a lineage back to the data, found {kinds}"
+            )
 
     @property
     def metadata(self) -> Metadata:
@@ -246,7 +254,10 @@ class Demo:
         assert tally is not None
         table = Table(title="The loop closed", show_header=False, title_justify="left", title_style="bold green")
         for version in story.versions:
-            table.add_row(f"version {version.version}", f"{_metrics(version)}, answered {tally.versions[str(version.version)]:,} requests")
+            table.add_row(
+                f"version {version.version}",
+                f"{_metrics(version)}, answered {tally.versions[str(version.version)]:,} requests",
+            )
         reasons = "; ".join(story.drift.reasons[:2])
         table.add_row("drift", f"share {story.drift.drift_share:.0%} in {story.drift.rows:,} predictions: {reasons}")
         table.add_row("retraining", f"{story.retraining['dag_run_id']}, run type {story.retraining['run_type']}")
@@ -257,7 +268,10 @@ class Demo:
         )
         chain = sorted(node.label for node in story.lineage.nodes if node.kind == "artifact")
         table.add_row("traced", f"request {story.request_id} → {', '.join(chain)}")
-        table.add_row("time", f"{sum(story.timings.values()):.0f} s: " + ", ".join(f"{k} {v:.0f}" for k, v in story.timings.items()))
+        table.add_row(
+            "time",
+            f"{sum(story.timings.values()):.0f} s: " + ", ".join(f"{k} {v:.0f}" for k, v in story.timings.items()),
+        )
         table.add_row("report", str(story.drift.report_uri))
         table.add_row("Airflow", f"{self.airflow.url}   {USER} / {self.airflow.password}")
         table.add_row("model", f"{self.metadata.deployments.get(MODEL).url}")

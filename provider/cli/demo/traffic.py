@@ -31,7 +31,9 @@ class Traffic:
     ``rows(n)`` gives the next ``n`` rows as dictionaries; replace it at any time with :meth:`use`.
     """
 
-    def __init__(self, url: str, rows: Callable[[int], list[dict[str, Any]]], *, per_second: float = 20, batch: int = 10):
+    def __init__(
+        self, url: str, rows: Callable[[int], list[dict[str, Any]]], *, per_second: float = 20, batch: int = 10
+    ):
         self.tally = Tally()
         self._address = urlsplit(url)
         self._rows = rows
