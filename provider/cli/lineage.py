@@ -116,14 +116,14 @@ def trace(stack: Stack, request: str) -> tuple[dict[str, Any], LineageGraph, str
 def _find(stack: Stack, request: str) -> dict[str, Any] | None:
     from ..predictions.reader import find
 
-    return find(stack.artifact_store.root, request)
+    store = stack.artifact_store
+    return find(store.root, request, filesystem=getattr(store, "filesystem", None))
 
 
 def _chain(stack: Stack, row: dict[str, Any]) -> Any:
     """Prediction, model version, run, step, data: one line each."""
     version = stack.metadata.models.get(row["model"], version=row["version"])
-    run = stack.metadata.runs.get_by_key(version.run) if version.run else None
-    step = stack.metadata.runs.step(version.step_run) if version.step_run else None
+    made = stack.metadata.artifacts.get(version.artifact["artifact"], version.artifact["version"])
     sources = source_data(stack, f"model:{version.model}@{version.version}")
     return facts(
         {
@@ -134,23 +134,32 @@ def _chain(stack: Stack, row: dict[str, Any]) -> Any:
             "score": row["score"],
             "error": row["error"],
             "model": f"{version.model}@{version.version}",
-            "model digest": version.artifact["digest"],
-            "run": f"{run.dag_id}/{run.run_id}" if run else None,
-            "step": step.step if step else None,
+            "trained by": _step(stack, made.producer),
+            "registered by": _step(stack, version.step_run),
+            "model digest": made.digest,
             **{f"data {name}": digest for name, digest in sources},
         }
     )
 
 
+def _step(stack: Stack, key: str | None) -> str | None:
+    if key is None:
+        return None
+    step = stack.metadata.runs.step(key)
+    run = stack.metadata.runs.get_by_key(step.run)
+    return f"step {step.step} of run {run.dag_id}/{run.run_id}"
+
+
 def source_data(stack: Stack, node: str) -> list[tuple[str, str]]:
-    """``(name@version, digest)`` of every artifact upstream that was not made from another one."""
+    """Label and digest of the artifacts upstream where data enter: some step read them, none made them from others."""
     graph = stack.metadata.lineage.graph(node, direction="up")
     makers = {edge.target: edge.source for edge in graph.edges if edge.target.startswith("artifact:")}
     fed = {edge.target for edge in graph.edges if edge.source.startswith("artifact:")}
+    read = {edge.source for edge in graph.edges if edge.target.startswith("step_run:")}
     return sorted(
         (found.label, str(found.facts.get("digest")))
         for found in graph.nodes
-        if found.kind == "artifact" and makers.get(found.id) not in fed
+        if found.id in read and found.kind == "artifact" and makers.get(found.id) not in fed
     )
 
 

@@ -45,8 +45,11 @@ def find(
     *,
     model: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    filesystem: Any = None,
 ) -> dict[str, Any] | None:
     """The logged row of a request, with the model that answered it; None when the log has none.
+
+    ``filesystem``: an open fsspec file system (a remote artifact store's own) instead of one made from the URL.
 
     ``{"request_id", "model", "version", "ts", "features": {…}, "prediction", "score", "latency_s", "sample_rate",
     "error", "file"}``. A request that was answered a moment ago is found after the next rotation. An id that
@@ -54,7 +57,7 @@ def find(
     each file of 131,072 rows.
     """
     wanted = _id_bytes(request_id)
-    tree = _Tree(root, storage_options)
+    tree = _Tree(root, storage_options, filesystem)
     models = [model] if model is not None else tree.values(FOLDER, "model_name")
     made = time_of(wanted)
     if made is not None:
@@ -71,11 +74,14 @@ def find(
 class _Tree:
     """The folders of the log on one file system."""
 
-    def __init__(self, root: str, storage_options: Mapping[str, Any] | None) -> None:
+    def __init__(self, root: str, storage_options: Mapping[str, Any] | None, filesystem: Any = None) -> None:
         from fsspec.core import url_to_fs
 
         root = root.rstrip("/").removesuffix(f"/{FOLDER}")
-        self.fs, self.root = url_to_fs(root, **(storage_options or {}))
+        if filesystem is not None:
+            self.fs, self.root = filesystem, filesystem._strip_protocol(root)
+        else:
+            self.fs, self.root = url_to_fs(root, **(storage_options or {}))
         protocol = self.fs.protocol if isinstance(self.fs.protocol, str) else self.fs.protocol[0]
         self.scheme = "" if protocol in ("file", "local") else f"{protocol}://"
 
