@@ -63,17 +63,24 @@ def moto_server() -> Iterator[str]:
     port = free_port()
     command = [str(program), "-H", "127.0.0.1", "-p", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert server.poll() is None, "moto_server ended at once"
-                assert time.monotonic() < deadline, "moto_server does not answer"
-                time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
+        try:
+            _wait_for_port(port, server)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def _wait_for_port(port: int, server: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:  # noqa: PERF203
+            assert server.poll() is None, f"the server ended with exit code {server.returncode}"
+            assert time.monotonic() < deadline, f"nothing answers on port {port} after {seconds} s"
+            time.sleep(0.05)
+        else:
+            return
 
 
 @pytest.fixture(scope="session")

@@ -64,8 +64,7 @@ def save(
     if declared_type in _PATH_TYPES and isinstance(value, (str, PurePath)):
         value = Path(value)
     materializer = materializer_for(value, allow_pickle=allow_pickle)
-    with store.stage() as folder:
-        path = folder / "value"
+    with store.stage() as path:
         extension = materializer.extension_of(value)
         try:
             digest, size, manifest = _write(materializer, value, path)

@@ -20,7 +20,6 @@ import uuid
 from abc import abstractmethod
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import rmtree
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 from ..component import CheckResult, Component
@@ -172,12 +171,9 @@ class ArtifactStore(Component):
 
     @contextmanager
     def stage(self) -> Iterator[Path]:
-        """A folder for files about to be committed, removed afterwards. Local stores put it beside the target."""
-        folder = Path(tempfile.mkdtemp(prefix="windsock-"))
-        try:
-            yield folder
-        finally:
-            rmtree(folder, ignore_errors=True)
+        """A path for a file or folder to be committed, removed afterwards. Local stores put it near the target."""
+        with tempfile.TemporaryDirectory(prefix="windsock-") as folder:
+            yield Path(folder) / "value"
 
     def uri_of(self, key: str) -> str:
         return f"{self.root}/{self.key_of(key)}"

@@ -15,9 +15,9 @@ Write one by subclassing :class:`Materializer` with ``save`` and ``load``::
     register_materializer("acme.images.Image", ImageMaterializer)
 
 or, so that every process finds it, by an entry point of the group ``windsock.materializer`` named after the type:
-``"acme.images.Image" = "acme.materializers:ImageMaterializer"``. ``path`` does not exist yet when ``save`` is called; it
-may become a file or a folder. The same value should give the same bytes: that is what makes identical outputs one
-version and keeps everything downstream cached.
+``"acme.images.Image" = "acme.materializers:ImageMaterializer"``. ``path`` does not exist yet when ``save`` is
+called; it may become a file or a folder. The same value should give the same bytes: that is what makes identical
+outputs one version and keeps everything downstream cached.
 """
 
 from __future__ import annotations

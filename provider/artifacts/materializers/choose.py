@@ -251,25 +251,31 @@ def _qualified(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-@cache
-def public_name(cls: Any) -> str:
+def public_name(cls: type) -> str:
     """``module.qualname`` by the shortest module that offers the class: ``sklearn.ensemble.RandomForestClassifier``."""
+    return _public_name(cls)
+
+
+@cache
+def _public_name(cls: Any) -> str:
     full = _qualified(cls)
     if full in ("pathlib.PosixPath", "pathlib._local.PosixPath", "pathlib.WindowsPath", "pathlib._local.WindowsPath"):
         return "pathlib.Path"
-    parts = cls.__module__.split(".")
+    parts, name = cls.__module__.split("."), str(cls.__qualname__)
     for cut in range(1, len(parts)):
         module = sys.modules.get(".".join(parts[:cut]))
         # vars, not getattr: a lazy package would import half of itself to answer
-        if module is not None and vars(module).get(cls.__qualname__) is cls:
-            return f"{module.__name__}.{cls.__qualname__}"
+        if module is not None and vars(module).get(name) is cls:
+            return f"{module.__name__}.{name}"
     return _ALIASES.get(full, full)
 
 
 def _unknown(value: Any, where: str) -> MaterializerNotFound:
     name = public_name(type(value))
     place = "The value" if where == "value" else f"{where} of the value"
-    base = next((c for c in type(value).__mro__[1:-1] if _ALIASES.get(_qualified(c), _qualified(c)) in _EXACT), None)
+    base: Any = next(
+        (c for c in type(value).__mro__[1:-1] if _ALIASES.get(_qualified(c), _qualified(c)) in _EXACT), None
+    )
     known = f"Return it as {public_name(base)}, which it extends" if base else "Return a type that is known (a dict, …)"
     return MaterializerNotFound(
         f"{place} is a {name}, and no materializer knows how to store that.",

@@ -120,7 +120,7 @@ def _cannot_store(root: type, reason: str, module: str = "", name: str = "") -> 
 
 
 # The pure-Python unpickler, as joblib's: the C one cannot be told what it may call, only what it may name.
-_Unpickler: Any = pickle._Unpickler  # type: ignore[attr-defined]
+_Unpickler: Any = pickle._Unpickler
 
 
 class _Reader(_Unpickler):  # type: ignore[misc]

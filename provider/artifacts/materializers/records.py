@@ -32,12 +32,12 @@ class DataclassMaterializer(BufferMaterializer):
 
     def read(self, data: memoryview, request: LoadRequest) -> Any:
         cls: Any = _find_class(request.type)
-        if not dataclasses.is_dataclass(cls):
+        if not hasattr(cls, "__dataclass_fields__"):
             raise ArtifactCorrupted(f"{request.type} is not a dataclass.", type=request.type)
         fields = decode(json.loads(bytes(data)))
         late = {f.name for f in dataclasses.fields(cls) if not f.init}
         try:
-            value: Any = cls(**{name: item for name, item in fields.items() if name not in late})
+            value = cls(**{name: item for name, item in fields.items() if name not in late})
         except TypeError as error:
             raise ArtifactCorrupted(
                 f"{request.type} does not take the fields that were stored: {error}.", type=request.type

@@ -29,7 +29,7 @@ def reduce_special(obj: Any) -> Any:  # noqa: PLR0911 - a case a type
     if isinstance(obj, np.dtype):
         return dtype, (_describe(np, obj),)
     if isinstance(obj, np.ufunc):
-        return _reduce_ufunc(np, obj)
+        return _reduce_ufunc(obj)
     if isinstance(obj, (np.random.RandomState, np.random.Generator, np.random.BitGenerator)):
         return _reduce_random(np, obj)
     if isinstance(obj, np.random.SeedSequence):
@@ -116,10 +116,11 @@ def dtype(descr: Any) -> Any:
     return np.dtypes.StringDType() if descr == "T" else np.lib.format.descr_to_dtype(descr)
 
 
-def _reduce_ufunc(np: Any, function: Any) -> Any:
+def _reduce_ufunc(function: Any) -> Any:
+    name = str(function.__name__)
     for module in ("numpy", "scipy.special"):
-        if getattr(sys.modules.get(module), str(function.__name__), None) is function:
-            return ufunc, (module, function.__name__)
+        if getattr(sys.modules.get(module), name, None) is function:
+            return ufunc, (module, name)
     return NotImplemented
 
 

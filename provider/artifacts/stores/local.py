@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _STAGING = ".staging"
+_LOCK = ".lock"
 _STALE = 24 * 3600
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
 
@@ -60,7 +61,10 @@ class LocalArtifactStore(ArtifactStore):
         with self._errors("looking up"):
             try:
                 found = (self._folder / key).stat()
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
+                return None
+            except NotADirectoryError:
+                self._require_folder()
                 return None
         return None if stat.S_ISDIR(found.st_mode) else found.st_size
 
@@ -68,15 +72,17 @@ class LocalArtifactStore(ArtifactStore):
         with self._errors("reading"):
             try:
                 return (self._folder / key).open("rb")
-            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            except (FileNotFoundError, IsADirectoryError):
+                raise self.not_found(key) from None
+            except NotADirectoryError:
+                self._require_folder()
                 raise self.not_found(key) from None
 
     def write(self, key: str, source: Path | bytes, *, overwrite: bool = False) -> bool:
         target = self._folder / key
-        if isinstance(source, Path) and source.parent.parent == self._folder / _STAGING:
+        if isinstance(source, Path) and source.is_relative_to(self._folder / _STAGING):
             return self._publish(source, target, overwrite=overwrite)
-        with self.stage() as folder:
-            temporary = folder / "blob"
+        with self.stage() as temporary:
             with self._errors("writing"):
                 if isinstance(source, bytes):
                     temporary.write_bytes(source)
@@ -86,10 +92,14 @@ class LocalArtifactStore(ArtifactStore):
 
     def keys(self, prefix: str) -> Iterator[str]:
         base = self._folder / prefix.rpartition("/")[0]
+        if not base.is_dir():
+            self._require_folder()
         for parent, folders, names in os.walk(base):
             if _STAGING in folders:
                 folders.remove(_STAGING)
             for name in names:
+                if name == _LOCK:
+                    continue
                 key = (Path(parent) / name).relative_to(self._folder).as_posix()
                 if key.startswith(prefix):
                     yield key
@@ -106,17 +116,26 @@ class LocalArtifactStore(ArtifactStore):
 
     @contextmanager
     def stage(self) -> Iterator[Path]:
-        folder = self._folder / _STAGING / f"{os.getpid()}-{uuid.uuid4().hex}"
-        with self._errors("creating a folder"):
-            try:
-                folder.mkdir()
-            except FileNotFoundError:
-                folder.mkdir(parents=True)
-        self._sweep()
+        # A file of its own and no folder of its own: removing a folder costs a journal commit on some file systems.
+        if not self._swept:
+            with self._errors("creating a folder"):
+                (self._folder / _STAGING).mkdir(parents=True, exist_ok=True)
+            self._sweep()
+        path = self._folder / _STAGING / f"{os.getpid()}-{uuid.uuid4().hex}"
         try:
-            yield folder
+            yield path
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _require_folder(self) -> None:
+        """A folder that is not there yet is an empty store; a file in its place is a broken one."""
+        if any(parent.exists() and not parent.is_dir() for parent in (self._folder, *self._folder.parents)):
+            raise self.unavailable(
+                "looking up", f"{self._folder} is not a folder", "Correct the artifact store's path."
+            )
 
     def _publish(self, temporary: Path, target: Path, *, overwrite: bool) -> bool:
         with self._errors("writing"):
@@ -135,8 +154,7 @@ class LocalArtifactStore(ArtifactStore):
                 _sync(target.parent)
         return written
 
-    @staticmethod
-    def _rename(temporary: Path, target: Path, *, overwrite: bool) -> bool:
+    def _rename(self, temporary: Path, target: Path, *, overwrite: bool) -> bool:
         if overwrite:
             temporary.replace(target)
             return True
@@ -147,19 +165,30 @@ class LocalArtifactStore(ArtifactStore):
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            return _rename_locked(temporary, target)
+            return self._rename_locked(temporary, target)
         return True
+
+    def _rename_locked(self, temporary: Path, target: Path) -> bool:
+        """``link`` where there are no hard links (FAT, some network shares): exclusive by a lock that dies with us."""
+        with (self._folder / _LOCK).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if target.exists():
+                return False
+            temporary.replace(target)
+            return True
 
     def _sweep(self) -> None:
         """Once a process: remove what killed writers left in the staging folder more than a day ago."""
-        if self._swept:
-            return
         self._swept = True
         with suppress(OSError), os.scandir(self._folder / _STAGING) as entries:
             for entry in entries:
                 with suppress(OSError):
-                    if time.time() - entry.stat().st_mtime > _STALE:
+                    if time.time() - entry.stat().st_mtime < _STALE:
+                        continue
+                    if entry.is_dir():
                         shutil.rmtree(entry.path, ignore_errors=True)
+                    else:
+                        Path(entry.path).unlink()
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
@@ -177,16 +206,6 @@ class LocalArtifactStore(ArtifactStore):
 
     def __reduce__(self) -> Any:
         return type(self), (self.config, self._context)
-
-
-def _rename_locked(temporary: Path, target: Path) -> bool:
-    """``link`` where there are no hard links (FAT, some network shares): exclusive by a lock that dies with us."""
-    with (temporary.parent.parent / "lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if target.exists():
-            return False
-        temporary.replace(target)
-        return True
 
 
 def _sync(path: Path) -> None:
