@@ -12,14 +12,16 @@ import numpy as np
 
 from ..errors import ProfileMismatch
 from . import statistics as s
-from .columns import CategoricalColumn, Column, NumericColumn, OpaqueColumn
+from .columns import Column, NumericColumn, OpaqueColumn
 from .measures import Effect, Pair, describe
 from .policy import DriftPolicy, tests
-from .words import absent_words, effect_words, movement_words
+from .words import absent_words, effect_words, missing_words, movement_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
+
+    from numpy.typing import NDArray
 
     from .profile import DriftProfile
 
@@ -66,10 +68,15 @@ class FeatureDrift:
     critical: bool = False
     role: str | None = None
 
+    @property
+    def largest(self) -> float:
+        """Largest effect over threshold, evidence or not."""
+        return max((test.score for test in self.tests), default=0.0)
+
     def to_dict(self) -> dict[str, Any]:
-        extra = {"role": self.role} if self.role else {}
+        extra: dict[str, Any] = {"role": self.role} if self.role else {}
         if self.critical:
-            extra["critical"] = True  # type: ignore[assignment]
+            extra["critical"] = True
         return {
             "status": self.status,
             "metrics": dict(self.metrics),
@@ -113,7 +120,7 @@ class DriftResult:
     def ranked(self) -> list[FeatureDrift]:
         """Features, the worst first: drift, what cannot be compared, warnings, then the rest by score."""
         order = {"drift": 0, "degenerate": 1, "warn": 2, "ok": 3}
-        return sorted(self.features.values(), key=lambda f: (order[f.status], -f.score, f.name))
+        return sorted(self.features.values(), key=lambda f: (order[f.status], -f.score, -f.largest, f.name))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON: finite numbers only, schema-versioned."""
@@ -139,7 +146,8 @@ class DriftResult:
     def to_json(self) -> str:
         import orjson
 
-        return orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2).decode()
+        text: str = orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2).decode()
+        return text
 
     def to_html(self) -> str:
         """One self-contained page, at most 300 kB for 26 features."""
@@ -176,7 +184,6 @@ class _Draft:
     feature: FeatureDrift
     effects: list[tuple[str, float, Effect]]
     pair: Pair | None
-    notes: list[str]
     p: list[float] = field(default_factory=list)
     q: list[float] = field(default_factory=list)
 
@@ -248,7 +255,7 @@ def _weigh(drafts: list[_Draft], policy: DriftPolicy) -> None:
         at = end
 
 
-def _p_values(evidence: list[tuple[str, float, float]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _p_values(evidence: list[tuple[str, float, float]]) -> NDArray[np.float64]:
     kinds = np.array([kind for kind, _, _ in evidence])
     first = np.array([a for _, a, _ in evidence], float)
     second = np.array([b for _, _, b in evidence], float)
@@ -259,7 +266,8 @@ def _p_values(evidence: list[tuple[str, float, float]]) -> np.ndarray[Any, np.dt
     if distance.any():
         # nm/(n+m) rows: as if both samples had twice that many.
         p[distance] = s.kolmogorov_p(first[distance], 2 * second[distance], 2 * second[distance])
-    return p.clip(0.0, 1.0)
+    found: NDArray[np.float64] = p.clip(0.0, 1.0)
+    return found
 
 
 def _judge(draft: _Draft, policy: DriftPolicy) -> FeatureDrift:
@@ -295,7 +303,12 @@ def _reason(pair: Pair, status: str, results: list[TestResult], sure: list[TestR
     telling = sorted((r for r in sure if r.score >= policy.warn_at), key=lambda r: -r.score)
     limit = 1.0 if status == "drift" else policy.warn_at
     telling = [r for r in telling if r.score >= limit][:3]
-    parts = [effect_words(r.test, r.words, r.effect, r.threshold) for r in telling]
+    parts = [
+        missing_words(pair, r.effect, r.threshold)
+        if r.test == "missing"
+        else effect_words(r.test, r.words, r.effect, r.threshold)
+        for r in telling
+    ]
     movement = movement_words(pair, {r.test for r in telling})
     return "; ".join([*([movement] if movement else []), *parts])
 
@@ -348,6 +361,3 @@ def _notes(reference: DriftProfile, current: DriftProfile, features: Mapping[str
     if few and current.rows:
         notes.append(f"{len(few)} features could not be compared: {', '.join(few[:10])}")
     return notes
-
-
-__all__ = ["CategoricalColumn", "DriftResult", "FeatureDrift", "TestResult", "compare", "effects_of"]

@@ -181,8 +181,11 @@ def profile_against(
     opener: Opener | None = None,
     progress: Progress | None = None,
 ) -> DriftProfile:
-    """Count all of ``data`` against the layout of ``baseline``. A column that is absent or of another type is kept as
-    such, never skipped. ``columns`` limits the comparison. Raises ``DataUnreadable``."""
+    """Count all of ``data`` against the layout of ``baseline``.
+
+    A column that is absent or of another type is kept as such, never skipped. ``columns`` limits the comparison.
+    Raises ``DataUnreadable``.
+    """
     from .scan import follow
 
     profile = follow(baseline, data, columns=columns, threads=threads, opener=opener, progress=progress)

@@ -13,7 +13,7 @@ import numpy as np
 
 from .columns import CategoricalColumn, Column, NumericColumn, OpaqueColumn
 from .kernels import integers, kind_of
-from .layouts import layout_for, opaque, settle, type_name, with_range
+from .layouts import layout_for, opaque, settle, with_range
 from .profile import DriftProfile, Progress, edges_id
 from .sources import Chunk, Opener, Source, open_data, spill
 from .tallies import Part, Tally, count
@@ -154,9 +154,9 @@ def scan(
     """Count ``chunks`` (all, when not given) of the columns in ``layouts``; adds to ``tallies`` when given."""
     tallies = tallies if tallies is not None else {name: Tally(layout, keep) for name, layout in layouts.items()}
     names = [name for name in layouts if name in source.schema]
-    size = block_rows(source.rows)
+    size = block_rows(source.expected_rows)
     lock = threading.Lock()
-    report = _Reporter(progress, source.rows, len(names))
+    report = _Reporter(progress, source.expected_rows, len(names))
 
     def one(task: tuple[int, Chunk, str]) -> None:
         index, chunk, name = task
@@ -230,6 +230,3 @@ def evenly(items: list[Any], wanted: int) -> list[Any]:
     if len(items) <= wanted:
         return items
     return [items[round(i * (len(items) - 1) / (wanted - 1))] for i in range(wanted)]
-
-
-__all__ = ["follow", "learn", "scan", "type_name"]

@@ -56,6 +56,11 @@ class Source(ABC):
     repeatable: bool = True
     """Chunks can be read twice and in any order."""
 
+    @property
+    def expected_rows(self) -> int | None:
+        """About how many rows there are, for progress and for the size of blocks."""
+        return self.rows
+
     @abstractmethod
     def chunks(self) -> Iterator[Chunk]:
         """The chunks in their order."""
@@ -314,7 +319,6 @@ class ParquetSource(Source):
         self._held: list[Any] = []
         self.schema = {}
         self._groups: list[tuple[str, int, int]] = []
-        self.nulls: dict[str, int] | None = None
         facts = []
         for file in files:
             reader = self._footer(file)

@@ -24,7 +24,7 @@ _NUMBERS = {"float", "int", "uint"}
 
 
 def comparable(reference: str, current: str) -> bool:
-    """Whether values of these kinds can be compared: numbers with numbers, times with times, nulls with anything."""
+    """Whether values of these kinds can be compared: numbers with numbers, a kind with itself, nulls with anything."""
     return current in (reference, "null") or reference in _NUMBERS and current in _NUMBERS
 
 
@@ -56,7 +56,9 @@ def _count(layout: Column, array: pa.Array, block_rows: int, learn: bool) -> Par
     kind = kind_of(array.type)
     if isinstance(layout, OpaqueColumn):
         return Part(replace(layout, arrow_type=type_name(array.type), rows=len(array), nulls=array.null_count))
-    if not comparable(layout.kind, kind):
+    # A category of numbers (a pandas `category` of int) is text here, and plain numbers elsewhere.
+    coded = layout.kind == "text" and kind in _NUMBERS and layout.arrow_type.split(" | ")[0] != "string"
+    if not comparable(layout.kind, kind) and not coded:
         return Part(OpaqueColumn(layout.name, "retyped", type_name(array.type), len(array), array.null_count))
     if kind == "null":
         empty = replace(layout.empty(layout.arrow_type), rows=len(array), nulls=len(array))

@@ -60,18 +60,19 @@ def effect_words(test: str, words: str, effect: float, threshold: float) -> str:
 
 
 def movement_words(pair: Pair, telling: set[str]) -> str:
-    """What moved, in the feature's own terms: the mean, the spread, a level's share, the missing values."""
-    parts: list[str] = []
-    if "missing" in telling:
-        before = pair.reference.missing / pair.reference.rows
-        now = pair.current.missing / pair.current.rows
-        parts.append(f"missing {percent(before)} → {percent(now)}")
-    if telling - {"missing"}:
-        if isinstance(pair.reference, NumericColumn):
-            parts += _numeric_movement(pair)
-        else:
-            parts += _categorical_movement(pair)
-    return ", ".join(parts)
+    """What moved, in the feature's own terms: the mean, the spread, a level's share."""
+    if not telling - {"missing"}:
+        return ""
+    numeric = isinstance(pair.reference, NumericColumn)
+    return ", ".join(_numeric_movement(pair) if numeric else _categorical_movement(pair))
+
+
+def missing_words(pair: Pair, effect: float, threshold: float) -> str:
+    """``missing 1 % → 6 %, 5 points ≥ 2``."""
+    before, now = (c.missing / c.rows if c.rows else 0.0 for c in (pair.reference, pair.current))
+    sign = "≥" if effect >= threshold else "<"
+    points = f"{number(100 * effect)} points {sign} {number(100 * threshold)}"
+    return f"missing {percent(before)} → {percent(now)}, {points}"
 
 
 def _numeric_movement(pair: Pair) -> list[str]:
@@ -89,16 +90,16 @@ def _categorical_movement(pair: Pair) -> list[str]:
     reference: CategoricalColumn = pair.reference
     parts = []
     if pair.current.unseen:
-        names = ", ".join(f'"{_cut(name)}"' for name in list(pair.current.examples)[:3])
+        names = ", ".join(f'"{cut(name)}"' for name in list(pair.current.examples)[:3])
         parts.append(f"{percent(pair.current.unseen / pair.m)} unseen before ({names})")
     named = len(reference.levels)
     change = pair.q[:named] - pair.p[:named]
     if named and abs(change).max() >= 0.005:
         at = int(abs(change).argmax())
-        parts.append(f'"{_cut(reference.levels[at])}" {percent(float(pair.p[at]))} → {percent(float(pair.q[at]))}')
+        parts.append(f'"{cut(reference.levels[at])}" {percent(float(pair.p[at]))} → {percent(float(pair.q[at]))}')
     return parts
 
 
-def _cut(text: Any, longest: int = 40) -> str:
+def cut(text: Any, longest: int = 40) -> str:
     text = str(text)
     return text if len(text) <= longest else text[: longest - 1] + "…"
