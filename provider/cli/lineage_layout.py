@@ -43,7 +43,9 @@ def lay_out(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> Layout:
     routes = []
     for index, chain in chains:
         points = [_end(at, chain[0], right=rank[chain[0]] <= rank[chain[-1]])]
-        points += [(at[name][0], at[name][1] + BEND / 2) for name in chain[1:-1]]
+        for name in chain[1:-1]:  # straight across the column, so that lines bend in the gaps and cross no box
+            x, y = at[name][0], at[name][1] + BEND / 2
+            points += [(x, y), (x + WIDTH, y)] if rank[chain[0]] <= rank[chain[-1]] else [(x + WIDTH, y), (x, y)]
         points.append(_end(at, chain[-1], right=rank[chain[0]] > rank[chain[-1]]))
         routes.append((index, points))
     boxes = {name: at[name] for name in nodes}
@@ -157,6 +159,6 @@ def _place(columns: Sequence[Sequence[str]]) -> tuple[dict[str, tuple[float, flo
     for i, column in enumerate(columns):
         y = (full - heights[i]) / 2
         for name in column:
-            at[name] = (i * (WIDTH + GAP_X) + (WIDTH / 2 if name.startswith("\x00") else 0.0), y)
+            at[name] = (i * (WIDTH + GAP_X), y)
             y += tall(name) + GAP_Y
     return at, full

@@ -13,7 +13,7 @@ from .output import shown
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..metadata.lineage import LineageGraph, LineageNode
+    from ..metadata.lineage import LineageEdge, LineageGraph, LineageNode
 
 _COLOURS = {
     "artifact": "#2f7ed8",
@@ -148,7 +148,8 @@ def _q(text: str) -> str:
 
 def svg(graph: LineageGraph, focus: str | None = None) -> str:
     """One self-contained SVG that follows the reader's light or dark mode. ``focus`` gets a thicker frame."""
-    layout = lay_out([node.id for node in graph.nodes], [(edge.source, edge.target) for edge in graph.edges])
+    edges = _drawn_edges(graph)
+    layout = lay_out([node.id for node in graph.nodes], [(edge.source, edge.target) for edge in edges])
     width, height = layout.width + 2 * _MARGIN, layout.height + 2 * _MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
@@ -159,12 +160,19 @@ def svg(graph: LineageGraph, focus: str | None = None) -> str:
         '<rect class="ground" width="100%" height="100%"/>',
         f'<g transform="translate({_MARGIN:.0f} {_MARGIN:.0f})">',
     ]
-    edges = list(graph.edges)
     for index, points in layout.routes:
         title = f"<title>{escape(edges[index].label)}</title>" if edges[index].label else ""
         parts.append(f'<path class="edge" marker-end="url(#arrow)" d="{_curve(points)}">{title}</path>')
     boxes = [_box(node, *layout.boxes[node.id], focused=node.id == focus) for node in graph.nodes]
     return "\n".join([*parts, *boxes, "</g>", "</svg>"]) + "\n"
+
+
+def _drawn_edges(graph: LineageGraph) -> list[LineageEdge]:
+    """Without the edges from a run to those of its steps that read something: they would cross everything else, and a
+    step's tooltip names its run.
+    """
+    fed = {edge.target for edge in graph.edges if not edge.source.startswith("run:")}
+    return [edge for edge in graph.edges if not (edge.source.startswith("run:") and edge.target in fed)]
 
 
 def _stylesheet() -> str:
@@ -205,8 +213,8 @@ def _box(node: LineageNode, x: float, y: float, *, focused: bool) -> str:
         f"<title>{escape(f'{node.id}{chr(10)}{facts}')}</title>"
         f'<rect class="box" width="{WIDTH:.0f}" height="{HEIGHT:.0f}" rx="7"/>'
         f'<rect x="6" y="8" width="4" height="{HEIGHT - 16:.0f}" rx="2" fill="{colour}"/>'
-        f'<text class="label" x="18" y="20">{escape(_fit(node.label, 25))}</text>'
-        f'<text class="kind" x="18" y="36">{escape(_fit(second, 31))}</text></g>'
+        f'<text class="label" x="18" y="20">{escape(_fit(node.label, 22))}</text>'
+        f'<text class="kind" x="18" y="36">{escape(_fit(second, 30))}</text></g>'
     )
 
 
