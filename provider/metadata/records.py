@@ -20,7 +20,8 @@ T_co = TypeVar("T_co", covariant=True)
 class Record(BaseModel):
     """One row, or one thing to be written: frozen, and a field that it does not know is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    # Built when first used: a task needs a handful of the records, and building all of them costs it 30 ms.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", defer_build=True)
 
 
 class Any_(enum.Enum):  # noqa: N801 - `Any` is taken by typing
