@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _TRUE = {"1", "true", "t", "yes", "y", "on"}
 _FALSE = {"0", "false", "f", "no", "n", "off"}
-_JSON_TYPES = frozenset({"dict", "list", "tuple", *(f"builtins.{name}" for name in ("dict", "list", "tuple"))})
 _SIMPLE: tuple[Any, ...] = (bool, int, float, str, Path, datetime, date, timedelta, Decimal, list, dict, tuple, set)
 
 
@@ -119,7 +118,7 @@ class Binder:
         if "list" in bound:
             return [self._key(item, name, store) for item in bound["list"]]
         ref, path = bound["artifact"], bound.get("path") or []
-        if path and ref.get("type") in _JSON_TYPES:
+        if path and str(ref["uri"]).endswith(".json"):
             with suppress(WindsockError):  # it will be raised where the argument is loaded
                 return {"value": select(self._value(ref, store), path, self.step, name)}
         key = [ref["digest"], ref.get("type"), *path]

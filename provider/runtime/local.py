@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ArtifactNotFound, PipelineInvalid, did_you_mean
@@ -224,14 +225,16 @@ class _Run:
             return [self._loaded(item) for item in bound["list"]]
         return self._load(bound["artifact"], bound["path"])
 
-    def _load(self, ref: Ref, path: Sequence[Any]) -> Any:
+    def _load(self, ref: Ref, path: Sequence[Any], allow_pickle: bool = False) -> Any:
         from ..artifacts.saving import load
 
-        return select(load(ref, self.stack.artifact_store), path, self.spec.name, str(ref["artifact"]))
+        value = load(ref, self.stack.artifact_store, allow_pickle=allow_pickle)
+        return select(value, path, self.spec.name, str(ref["artifact"]))
 
     def _mapped(self, step: StepSpec, arguments: dict[str, Bound]) -> None:
         results = []
-        for index, bound in enumerate(wiring.instances(step, arguments, self._load)):
+        load = partial(self._load, allow_pickle=step.options.pickle)
+        for index, bound in enumerate(wiring.instances(step, arguments, load)):
             result = self._attempts(step, bound, index)
             if result is not None:
                 results.append(result)
