@@ -71,9 +71,15 @@ class Artifact(Record):
 
 _A, _V = schema.artifact, schema.artifact_version
 _ENSURE = PerDialect(lambda insert: insert(_A).on_conflict_do_nothing())
-# FOR UPDATE also waits for inserts of versions in flight (their foreign key holds the row FOR KEY SHARE), so whoever
-# has this lock sees every version there is.
-_LOCK = select(_A.c.name).where(_A.c.name.in_(bindparam("names", expanding=True))).order_by(_A.c.name).with_for_update()
+
+
+def lock_artifacts() -> Select[Any]:
+    """Lock the rows of the artifacts ``names``, in one order for all: whoever holds the locks may number versions."""
+    names = bindparam("names", expanding=True)
+    return select(_A.c.name).where(_A.c.name.in_(names)).order_by(_A.c.name).with_for_update()
+
+
+_LOCK = lock_artifacts()
 _PAIRS = tuple_(_V.c.artifact, _V.c.digest).in_(bindparam("pairs", expanding=True))
 _IDS_BY_PAIRS = select(_V.c.artifact, _V.c.digest, _V.c.id).where(_PAIRS)
 _highest = select(func.max(_V.c.version)).where(_V.c.artifact == _A.c.name).correlate(_A).scalar_subquery()
@@ -117,7 +123,8 @@ class Artifacts:
         attempts = Attempts()
 
         def work(connection: Connection) -> ArtifactVersion:
-            return record_all(connection, [new], producer, lock=attempts.again())[0][0]
+            lock = attempts.again() or connection.dialect.name == "postgresql"
+            return record_all(connection, [new], producer, lock=lock)[0][0]
 
         return self._database.write(work)
 
@@ -186,7 +193,7 @@ class Artifacts:
 
 
 class Attempts:
-    """Counts the runs of a unit of work: the first hopes that nobody else writes, the second takes a lock."""
+    """Counts the runs of a unit of work: the second one locks first what the first one collided on."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -207,8 +214,7 @@ def record_all(
     """The versions of ``new``, in that order, in the caller's transaction; those that are missing are made.
 
     Also returns what is known by (artifact, digest), ``inputs`` included. One statement when all are known, two when
-    not, three when a name is new. With ``lock`` the artifacts' rows are locked first, in the order of their names:
-    for the second attempt, after another process took the same number.
+    not, three when a name is new. ``lock``: lock the artifacts' rows first, unless the caller did.
     """
     names = sorted({check_name("artifact", item.artifact) for item in new})
     if lock and names:

@@ -216,7 +216,9 @@ class PerDialect:
                 from sqlalchemy.dialects.postgresql import insert
             else:
                 from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
-            statement = self._built[dialect] = self._build(insert)
+            # SQLAlchemy forgets how many rows an INSERT met, unless told not to.
+            statement = self._build(insert).execution_options(preserve_rowcount=True)
+            self._built[dialect] = statement
         return statement
 
 

@@ -12,12 +12,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from sqlalchemy import Connection, Select, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, func, insert, or_, select, update
 
 from ..errors import ArtifactNotFound, RecordNotFound
 from ..faults import reach
 from . import schema
-from .artifacts import ArtifactVersion, Attempts, NewArtifact, record_all
+from .artifacts import ArtifactVersion, Attempts, NewArtifact, lock_artifacts, record_all
 from .columns import clean_text
 from .database import Database, PerDialect
 from .keys import run_key, step_run_key
@@ -148,6 +148,10 @@ _END_STEP = (
     .where(_S.c.id == bindparam("key"), _S.c.state == "running")
     .values({name: bindparam(f"new_{name}") for name in _ENDS})
 )
+# PostgreSQL: the same statement takes the locks of the artifacts that are about to get a version, so that the next
+# one sees every version there is. Two steps that end at once wait for each other here instead of colliding later.
+_locked = lock_artifacts().cte("locked")
+_END_STEP_LOCKING = _END_STEP.where(select(func.count()).select_from(_locked).scalar_subquery() >= 0)
 _RECORD_STEP = PerDialect(
     lambda insert: (statement := insert(_S)).on_conflict_do_update(
         index_elements=[_S.c.id],
@@ -415,7 +419,12 @@ def _end(connection: Connection, finish: StepFinish, at: datetime) -> bool:
     }
     if finish.state != "cached":  # a cached step is not announced: nothing ran
         values = {"key": start.key, **{f"new_{name}": value for name, value in ends.items()}}
-        if connection.execute(_END_STEP, values).rowcount:
+        names = [item.artifact for item in finish.outputs]
+        if names and connection.dialect.name == "postgresql":
+            ended = connection.execute(_END_STEP_LOCKING, {**values, "names": names})
+        else:
+            ended = connection.execute(_END_STEP, values)
+        if ended.rowcount:
             return True
     connection.execute(_ENSURE_RUN(connection), _run_row(start, finish.started_at or at))
     row = {**_step_row(start, finish.started_at or at), **ends}
