@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ArtifactCorrupted, ArtifactNotFound, PickleRefused, StoreUnavailable
+from ..errors import ArtifactCorrupted, ArtifactNotFound, MaterializerNotFound, PickleRefused, StoreUnavailable
 from .digests import (
     BackgroundDigest,
     Hasher,
@@ -28,7 +28,7 @@ from .digests import (
     read_manifest,
 )
 from .materializers.base import BufferMaterializer, LoadRequest, Materializer, StreamMaterializer
-from .materializers.choose import materializer_for, materializer_of, public_name
+from .materializers.choose import materializer_for, materializer_named, materializer_of, public_name
 from .store import TREE, ArtifactStore, object_key
 
 if TYPE_CHECKING:
@@ -65,9 +65,14 @@ def save(
         value = Path(value)
     materializer = materializer_for(value, allow_pickle=allow_pickle)
     with store.stage() as path:
-        extension = materializer.extension_of(value)
         try:
-            digest, size, manifest = _write(materializer, value, path)
+            try:
+                digest, size, manifest = _write(materializer, value, path)
+            except MaterializerNotFound:  # it knows the type, but not what this value holds
+                if not allow_pickle or materializer.name == "pickle":
+                    raise
+                materializer = materializer_named("pickle")
+                digest, size, manifest = _write(materializer, value, path)
         except OSError as error:
             if error.errno not in _NO_SPACE:
                 raise
@@ -76,6 +81,7 @@ def save(
                 hint="Free space there, or point the artifact store elsewhere.",
                 root=store.root,
             ) from error
+        extension = materializer.extension_of(value)
         if manifest is None:
             uri = store.commit(path, object_key(digest, extension))
         else:

@@ -53,6 +53,7 @@ _RESTORERS = frozenset(
         "tree",
         "distribution",
         "frame",
+        "keys",
     ]
 )
 
@@ -127,7 +128,7 @@ _REFER = {
 _SCIPY_CREATE = {
     "scipy.interpolate": {"BSpline", "PPoly", "CubicSpline", "PchipInterpolator"},
     "scipy.sparse": {
-        f"{form}_{kind}" for form in ("bsr", "coo", "csc", "csr", "dia", "dok", "lil") for kind in ("matrix", "array")
+        f"{form}_{kind}" for form in ("bsr", "coo", "csc", "csr", "dia", "lil") for kind in ("matrix", "array")
     },
 }
 """Public names; the private module that a pickle names must define that very class."""

@@ -39,6 +39,8 @@ def reduce_special(obj: Any) -> Any:  # noqa: PLR0911 - a case a type
         return tree, (obj.__reduce__()[1], obj.__getstate__())
     if kind.__qualname__ in ("rv_continuous_frozen", "rv_discrete_frozen"):
         return _reduce_distribution(obj)
+    if kind.__name__ in ("dok_matrix", "dok_array") and kind.__module__ == "scipy.sparse._dok":
+        return keys, (kind.__name__, obj.tocoo())
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(obj, (pandas.Index, pandas.DataFrame, pandas.Series)):
         return _reduce_frame(obj)
@@ -200,6 +202,13 @@ def tree(arguments: tuple[Any, ...], state: dict[str, Any]) -> Any:
     made = Tree(*arguments)
     made.__setstate__(state)
     return made
+
+
+def keys(name: str, coordinates: Any) -> Any:
+    """A sparse matrix that is a dict, of its coordinates."""
+    from scipy import sparse
+
+    return {"dok_matrix": sparse.dok_matrix, "dok_array": sparse.dok_array}[name](coordinates)
 
 
 def _reduce_frame(obj: Any) -> Any:
