@@ -11,7 +11,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from ..provider.pipelines.expressions import write
 from ..provider.pipelines.spec import leaves
-from . import wiring
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -61,11 +60,12 @@ class ConditionOperator(BaseOperator, SkipMixin):
     def execute(self, context: Context) -> bool | None:
         """Returns True, or raises ``DownstreamTasksSkipped``."""
         from ..provider.runtime.conditions import evaluate
+        from . import binding
 
         call = self.condition
         given = iter(zip(leaves(call.condition.expression), self.inputs, strict=True))
-        bound = {id(leaf): wiring.bind_argument(leaf, value) for leaf, value in given}
-        if any(value is wiring.MISSING for value in bound.values()):
+        bound = {id(leaf): binding.bind_argument(leaf, value) for leaf, value in given}
+        if any(value is binding.MISSING for value in bound.values()):
             raise AirflowSkipException(f'An output that condition "{call}" looks at was skipped.')
         loader = _Loader(call.stack)
         holds = evaluate(call.condition.expression, lambda leaf: loader(bound[id(leaf)]))
@@ -96,13 +96,15 @@ class FanOutOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, int]]:  # noqa: ARG002
         """Raises ``PipelineInvalid`` if what the step is to run over is no list."""
+        from . import binding
+
         step: StepSpec = self.step.step
         loader = _Loader(self.step.stack, allow_pickle=step.options.pickle)
         lengths = {}
         for name, argument in step.arguments:
             if name in step.mapped:
-                bound = wiring.bind_argument(argument, self.inputs.get(name))
-                if bound is wiring.MISSING:
+                bound = binding.bind_argument(argument, self.inputs.get(name))
+                if bound is binding.MISSING:
                     raise AirflowSkipException(f'The list that step "{step.name}" runs over was skipped.')
                 lengths[name] = _length(step.name, name, loader(bound))
         items: list[dict[str, int]] = [{}]

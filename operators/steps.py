@@ -9,7 +9,6 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from ..provider.pipelines.spec import stable
-from . import wiring
 from .links import LineageLink
 
 if TYPE_CHECKING:
@@ -147,19 +146,21 @@ class StepOperator(BaseOperator):
         return rendered
 
     def _arguments(self, context: Context) -> dict[str, Bound]:
+        from . import binding
+
         step = self.step.step
         inputs = self.inputs
         if self.step.follows and self.item is not None:
             (name,) = step.mapped
             leaf = dict(step.arguments)[name]
             inputs = {**inputs, name: self.item.get(leaf["output"])}
-        arguments = wiring.bind(step, inputs)
+        arguments = binding.bind(step, inputs)
         if arguments is None:
             raise AirflowSkipException(f'An input of step "{step.name}" was skipped.')
         if self.item is not None:
             if not self.step.follows:
                 for name, index in self.item.items():
-                    arguments[name] = wiring.element(arguments[name], index)
+                    arguments[name] = binding.element(arguments[name], index)
             context["windsock_item"] = _label(step.mapped, arguments, self.item)  # type: ignore[typeddict-unknown-key]
         return arguments
 

@@ -33,7 +33,6 @@ error crosses process borders in Airflow.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 
@@ -65,6 +64,8 @@ def _rebuild(cls: type[WindsockError], message: str, hint: str | None, facts: di
 
 def did_you_mean(asked: str, known: Iterable[str]) -> str:
     """``Did you mean "x"? Known: a, b, x.``, with the question only when something is close."""
+    from difflib import get_close_matches  # errors are rare, and this module is imported everywhere
+
     names = sorted(known)
     close = get_close_matches(asked, names, n=1)
     listing = f"Known: {', '.join(names)}." if names else "None is known."

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def check(spec: PipelineSpec) -> None:
     """Raises ``PipelineInvalid``. Types and arguments were checked while wiring, where the place is known."""
-    ordered(spec)
+    spec.ordered()
     handlers = {step.name for step in spec.steps if step.teardown}
     if not handlers:
         return
@@ -41,7 +41,10 @@ def ordered(spec: PipelineSpec) -> tuple[StepSpec, ...]:
     done: set[str] = set()
     result: list[StepSpec] = []
     for step in spec.steps:
-        if step.name not in done:
+        if done.issuperset(waits[step.name]) and step.name not in done:  # as good as always
+            done.add(step.name)
+            result.append(step)
+        elif step.name not in done:
             _visit(spec, step.name, waits, done, result)
     return tuple(result)
 

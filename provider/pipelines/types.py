@@ -92,11 +92,9 @@ def type_text(annotation: Any, names: Mapping[str, Any] | None = None) -> str | 
     if isinstance(annotation, str):
         if annotation in _PLAIN and not (names and annotation in names):
             return annotation
-        try:
-            tree = ast.parse(annotation.strip(), mode="eval").body
-        except SyntaxError:
-            return annotation
-        return _text(_from_syntax(tree, names or {}))
+        if not names or names.keys().isdisjoint(_roots(annotation)):
+            return _unresolved(annotation)
+        return _text(_from_syntax(_syntax(annotation), names))
     return _text(_from_object(annotation))
 
 
@@ -176,6 +174,28 @@ def _parse(text: str) -> TypeTree:
         return ("?", ())
 
 
+@lru_cache(maxsize=4096)
+def _syntax(text: str) -> ast.expr:
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except SyntaxError:
+        return ast.Constant(text.strip().partition("[")[0] or "?")
+
+
+@lru_cache(maxsize=4096)
+def _roots(text: str) -> frozenset[str]:
+    """The names that an annotation begins its parts with: what would have to be looked up."""
+    tree = _syntax(text)
+    quoted = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return frozenset(found.union(*(_roots(part) for part in quoted if part != text)))
+
+
+@lru_cache(maxsize=4096)
+def _unresolved(text: str) -> str:
+    return _text(_from_syntax(_syntax(text), {}))
+
+
 def _text(tree: TypeTree) -> str:
     name, args = tree
     if name == "|":
@@ -204,7 +224,8 @@ def _union(members: list[TypeTree]) -> TypeTree:
 def _from_syntax(node: ast.expr, names: Mapping[str, Any]) -> TypeTree:
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str):  # a quoted forward reference
-            return _from_syntax(ast.parse(node.value, mode="eval").body, names)
+            inner = _syntax(node.value)
+            return _from_syntax(inner, names) if not isinstance(inner, ast.Constant) else (node.value, ())
         return ("...", ()) if node.value is ... else (str(node.value), ())
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return _union([_from_syntax(node.left, names), _from_syntax(node.right, names)])
