@@ -194,7 +194,7 @@ class ArtifactStore(Component):
     def not_found(self, uri: str) -> ArtifactNotFound:
         return ArtifactNotFound(
             f"{self.uri_of(uri)} is not in the artifact store.",
-            hint="It was deleted, or the store was changed. Run the step again: windsock run start",
+            hint="It was deleted, or the store was changed. Run the step again: windsock run MODULE:PIPELINE",
             uri=uri,
         )
 

@@ -6,7 +6,6 @@ neither pandas nor Airflow.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from dataclasses import replace
 from enum import Enum
@@ -34,6 +33,7 @@ from .output import (
     state,
     table,
     when,
+    write,
 )
 from .references import model_version
 from .session import Session, session
@@ -119,9 +119,9 @@ def check(
         current = profile_against(reference, _paths(data), columns=column, progress=advance)
     result = compare(reference, current, policy=policy)
     if output is ReportFormat.JSON:
-        sys.stdout.write(result.to_json() + "\n")
+        write(result.to_json() + "\n")
     elif output is ReportFormat.HTML:
-        sys.stdout.write(result.to_html())
+        write(result.to_html())
     else:
         draw(_result_text(result))
     if result.drifted:

@@ -11,7 +11,7 @@ import typer
 from ..errors import RecordNotFound
 from . import references
 from .main import noun
-from .output import Format, Output, StackName, draw, facts, group, plain, print_json, progress, record, say, when
+from .output import Format, Output, StackName, draw, facts, group, json_text, plain, progress, record, say, when, write
 from .session import session
 
 if TYPE_CHECKING:
@@ -181,15 +181,7 @@ def _drawn(graph: LineageGraph, focus: str, drawing: Drawing, prediction: dict[s
 
 def _write(drawn: Any, file: Path | None) -> None:
     if file is None:
-        if isinstance(drawn, str):
-            typer.echo(drawn, nl=False)
-        else:
-            print_json(drawn)
+        write(drawn if isinstance(drawn, str) else json_text(drawn))
         return
-    import orjson
-
-    from .output import _plain
-
-    text = drawn if isinstance(drawn, str) else orjson.dumps(drawn, default=_plain).decode()
-    file.write_text(text, encoding="utf-8")
+    file.write_text(drawn if isinstance(drawn, str) else json_text(drawn), encoding="utf-8")
     say(f"Wrote {file}")

@@ -65,10 +65,6 @@ def _guarded(action: Callable[[], int], *, debug: bool) -> int:
         return action()
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # `windsock … | head`: the reader has gone, which is no error; nothing may be flushed into the pipe any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except WindsockError as error:
         if debug:
             _traceback()

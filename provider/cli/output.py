@@ -6,6 +6,7 @@ only when something is drawn.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many
 def emit(data: Any, output: Format, text: RenderableType | Callable[[], RenderableType | None] | None = None) -> None:
     """Print ``data`` as JSON, or else ``text`` (what to draw, or a function that makes it)."""
     if output is Format.JSON:
-        print_json(data)
+        write(json_text(data))
         return
     drawn = text() if callable(text) else text
     if drawn is not None:
@@ -50,7 +51,7 @@ def draw(drawn: RenderableType) -> None:
     if sys.stdout.isatty():
         console().print(drawn)
         return
-    sys.stdout.write(plain(drawn))
+    write(plain(drawn))
 
 
 def plain(drawn: RenderableType) -> str:
@@ -63,12 +64,21 @@ def plain(drawn: RenderableType) -> str:
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
-def print_json(data: Any) -> None:
-    """One JSON document to standard output. Not-a-number is null: JSON has no other word for it."""
+def json_text(data: Any) -> str:
+    """One JSON document. Not-a-number is null: JSON has no other word for it."""
     import orjson
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
-    sys.stdout.write(orjson.dumps(data, default=_plain, option=options).decode() + "\n")
+    return orjson.dumps(data, default=_plain, option=options).decode() + "\n"
+
+
+def write(text: str) -> None:
+    """To standard output, at once. A reader that has gone (``… | head``) is no error, and changes no exit code."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _plain(value: Any) -> Any:

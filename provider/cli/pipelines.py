@@ -14,7 +14,7 @@ import typer
 
 from ..errors import PipelineInvalid, StepFailed, WindsockError, did_you_mean
 from .main import noun, single
-from .output import Format, Output, StackName, emit, facts, group, state, table
+from .output import Format, Output, StackName, emit, facts, group, state, table, write
 from .session import session
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def show(
     """The tasks that Airflow would get."""
     plan = _plan(ctx, load_target(target), stack)
     if drawing == Drawing.MERMAID and output is Format.TEXT:
-        typer.echo(_mermaid(plan), nl=False)
+        write(_mermaid(plan))
         return
     rows = [_row(task) for task in plan.tasks]
     emit(

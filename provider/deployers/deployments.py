@@ -94,7 +94,7 @@ def roll_back(
     if target is None:
         raise DeploymentFailed(
             f'Deployment "{name}" has served no version before {present.version}.',
-            hint=f"Name one: windsock deployment roll-back {name} --version N",
+            hint=f"Name one: windsock deployment rollback {name} --version N",
             deployment=name,
         )
     return deploy(

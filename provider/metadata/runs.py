@@ -299,7 +299,7 @@ class Runs:
         if found is None:
             raise RecordNotFound(
                 f'DAG "{dag_id}" has no recorded run "{run_id}".',
-                hint="A run is recorded when its first step starts. List them: windsock lineage --help",
+                hint="A run is recorded when its first step starts. List them: windsock runs list",
                 dag_id=dag_id,
                 run_id=run_id,
             )
