@@ -94,7 +94,7 @@ _LOOK_UP = union_all(
         )
     ).where(_A.c.name.in_(bindparam("names", expanding=True))),
 )
-_INSERT = insert(_V).returning(_V.c.id, _V.c.artifact, _V.c.digest, sort_by_parameter_order=True)
+_INSERT = insert(_V).returning(_V.c.artifact, _V.c.digest, _V.c.id)  # in no order: SQLite has none to offer
 _ONE = select(_V).where(_V.c.artifact == bindparam("artifact"), _V.c.version == bindparam("version"))
 _NEWEST_FIRST = (
     select(_V)
@@ -254,5 +254,7 @@ def _make(
         highest[item.artifact] = highest.get(item.artifact, 0) + 1
         values = item.model_dump(exclude={"output"})
         rows.append({**values, "version": highest[item.artifact], "producer": producer, "created_at": at})
-    for row, (number, *_) in zip(rows, connection.execute(_INSERT, rows), strict=True):
-        known[row["artifact"], row["digest"]] = ArtifactVersion(id=number, **row)
+    numbers = {(name, digest): number for name, digest, number in connection.execute(_INSERT, rows)}
+    for row in rows:
+        pair = row["artifact"], row["digest"]
+        known[pair] = ArtifactVersion(id=numbers[pair], **row)

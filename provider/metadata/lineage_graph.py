@@ -278,6 +278,8 @@ class Walk:
             *_model_edges(models, artifacts, steps),
             *(_edge(f"model:{r.model}@{r.version}", f"deployment:{r.name}", "serves") for r in deployments),
         ]
+        ids = {node.id for node in nodes}  # where a limit cut, a line may have lost an end
+        edges = [edge for edge in edges if edge.source in ids and edge.target in ids]
         return LineageGraph(nodes=nodes, edges=edges, truncated=self._truncated)
 
     def _rows(self, statement: Select[Any], ids: list[Any]) -> list[Any]:
@@ -302,7 +304,9 @@ class Walk:
         if self._models and self._with_deployments:
             names = [*{name for name, _ in self._models}]
             rows = self._connection.execute(_DEPLOYMENTS, {"names": names})
-            found.update({row.name: row for row in rows if self._has_model(row)})
+            serving = {row.name: row for row in rows if self._has_model(row)}
+            self._keep(self._deployments, serving)
+            found.update({name: row for name, row in serving.items() if name in self._deployments})
         return [*found.values()]
 
     def _has_model(self, row: Any) -> bool:
