@@ -1,8 +1,8 @@
-"""What every test may use. Fixtures that start servers are in ``servers.py``."""
+"""What every test may use. Servers are in ``servers.py``, a private Airflow in ``airflow_home.py``."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # `servers` and test pipelines are importable; tests/ is no package
 
-pytest_plugins = ["servers"]
+pytest_plugins = ["airflow_home", "servers"]
