@@ -35,8 +35,8 @@ class Compute(Component):
     Under Airflow a step becomes ``operator`` (``module:Class``, a string, so that compiling imports no SDK) with
     :meth:`arguments`. Outside Airflow a job is submitted, looked at and cancelled. A job runs
     ``python -m windsock.provider.runtime.entrypoint URI``; the URI names a ``StepInvocation`` in the artifact store,
-    and beside it the job leaves its ``StepResult``, last. ``remote`` says that steps run in another process image, which
-    must be able to import them and which has the artifact store only: no metadata database, no Airflow.
+    and beside it the job leaves its ``StepResult``, last. ``remote`` says that steps run in another process image,
+    which must be able to import them and which has the artifact store only: no metadata database, no Airflow.
 
     All methods are thread-safe. ``submit`` is not idempotent: a lost answer is found by describing, not by submitting
     again; running the same invocation twice is harmless, because artifacts are content-addressed.

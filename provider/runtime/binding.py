@@ -12,12 +12,11 @@ import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
 
 from ..errors import StepFailed, StepNotImportable, WindsockError, did_you_mean
 from ..pipelines.functions import resolve
@@ -33,8 +32,7 @@ _FALSE = {"0", "false", "f", "no", "n", "off"}
 _SIMPLE: tuple[Any, ...] = (bool, int, float, str, Path, datetime, date, timedelta, Decimal, list, dict, tuple, set)
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """What is called: ``call`` with the arguments; ``source`` is the function or class whose code it is.
 
     ``signed`` carries the signature; of a component that is its ``run`` (a ``method``, whose ``self`` does not count).
@@ -64,8 +62,7 @@ def unwrap(step: Any) -> Any:
     return step if isinstance(step, type) else getattr(step, "function", step)
 
 
-@dataclass(frozen=True)
-class _Parameter:
+class _Parameter(NamedTuple):
     kind: Any
     annotation: Any
     handle: bool

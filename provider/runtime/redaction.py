@@ -11,8 +11,6 @@ import os
 import re
 from functools import lru_cache
 
-from ..security.credentials import parse_connection
-
 _URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.\-]*://[^\s:/@'\"]*:)[^\s@]+(?=@)", re.IGNORECASE)
 _PAIR = re.compile(
     r"(?P<key>\b(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|secret[_-]?access[_-]?key)"
@@ -49,6 +47,8 @@ def _known_secrets() -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def _password(name: str, value: str) -> str | None:
+    from ..security.credentials import parse_connection
+
     try:
         password = parse_connection(name, value).password
     except Exception:  # noqa: BLE001 - a broken connection is not this module's to report

@@ -18,7 +18,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any, Union, get_args, get_origin
 
-from .source import imports_of
+from .modules import imports_of
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable

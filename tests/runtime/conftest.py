@@ -8,7 +8,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from windsock.provider.runtime import source
+from windsock.provider.runtime import modules
 from windsock.provider.settings import Settings
 from windsock.provider.stack import Stack
 
@@ -42,7 +42,7 @@ class Project:
 
     def forget(self) -> None:
         importlib.invalidate_caches()
-        source._SPECS.clear()
+        modules._SPECS.clear()
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", None) or "").startswith(str(self.root)):
                 del sys.modules[name]

@@ -26,9 +26,12 @@ STEPS = """
 """
 FILES = {
     "acme__steps": STEPS,
-    "acme__helpers": "def clean(x):\n    return _inner(x)\n\ndef _inner(x):\n    return x + 1\n\ndef unrelated():\n    return 1\n",
+    "acme__helpers": "def clean(x):\n    return _inner(x)\n\n"
+    "def _inner(x):\n    return x + 1\n\n"
+    "def unrelated():\n    return 1\n",
     "acme__constants": "FACTOR = 2\nOTHER = 3\n",
-    "acme__deep__inner": "from ..constants import OTHER\nclass Base:\n    k = 1\nclass Shift(Base):\n    pass\ndef shift(x):\n    return Shift.k + x\n",
+    "acme__deep__inner": "from ..constants import OTHER\nclass Base:\n    k = 1\nclass Shift(Base):\n    pass\n"
+    "def shift(x):\n    return Shift.k + x\n",
     "acme__late": "def tail(x):\n    return x\n",
 }
 
@@ -68,7 +71,10 @@ class TestWhatChangesTheDigest:
 
     def test_a_default_and_a_project_decorator(self, acme: Any) -> None:
         text = "from acme.wrap import twice\n@twice\ndef train(x=1):\n    return x\n"
-        wrap = "import functools\ndef twice(f):\n    @functools.wraps(f)\n    def inner(*a):\n        return f(*a) * 2\n    return inner\n"
+        wrap = (
+            "import functools\ndef twice(f):\n    @functools.wraps(f)\n"
+            "    def inner(*a):\n        return f(*a) * 2\n    return inner\n"
+        )
         acme.write(acme__steps=text, acme__wrap=wrap)
         seen = {digest(acme)}
         acme.write(acme__steps=text.replace("x=1", "x=2"))
@@ -115,8 +121,10 @@ class TestWhatChangesTheDigest:
             "from acme.facade import clean\ndef train(x):\n    return clean(x)\n",
             "from acme import helpers\ndef train(x):\n    return getattr(helpers, 'clean')(x)\n",
             "def train(x):\n    import acme.helpers\n    return acme.helpers.clean(x)\n",
-            "from acme.helpers import clean\nclass Model:\n    def fit(self, x):\n        return clean(x)\ndef train(x):\n    return Model().fit(x)\n",
-            "from acme.helpers import clean\nimport functools\ncut = functools.partial(clean)\ndef train(x):\n    return cut(x)\n",
+            "from acme.helpers import clean\nclass Model:\n    def fit(self, x):\n        return clean(x)\n"
+            "def train(x):\n    return Model().fit(x)\n",
+            "from acme.helpers import clean\nimport functools\ncut = functools.partial(clean)\n"
+            "def train(x):\n    return cut(x)\n",
         ],
         ids=[
             "dotted",
@@ -139,6 +147,26 @@ class TestWhatChangesTheDigest:
         after = digest(acme)
         assert None not in (before, after)
         assert after != before
+
+
+class TestAnInstalledProject:
+    def test_the_package_of_the_step_counts_and_its_dependencies_do_not(
+        self, project: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.syspath_prepend(str(project.root / "site-packages"))
+        tool = "def tool():\n    return 1\n"
+        files = {
+            "site-packages__shop__steps": "from shop import helpers\nfrom vendor import tool\n"
+            "def train():\n    return helpers.clean() + tool()\n",
+            "site-packages__shop__helpers": "def clean():\n    return 1\n",
+            "site-packages__vendor": tool,
+        }
+        project.write(**files, **{"site-packages__shop____init__": ""})
+        first = digest(project, "shop.steps:train")
+        project.write(**{"site-packages__vendor": tool.replace("1", "2")})
+        assert digest(project, "shop.steps:train") == first
+        project.write(**{"site-packages__shop__helpers": "def clean():\n    return 2\n"})
+        assert digest(project, "shop.steps:train") not in (None, first)
 
 
 class TestWhatDoesNot:
@@ -164,7 +192,8 @@ class TestWhatDoesNot:
         from windsock.provider.runtime import source
 
         acme.write(
-            acme__steps="import numpy as np\nfrom windsock.provider import names\ndef train(x):\n    return np.sum(names)\n"
+            acme__steps="import numpy as np\nfrom windsock.provider import names\n"
+            "def train(x):\n    return np.sum(names)\n"
         )
         assert digest(acme) is not None
         ((_, stamps),) = [v for k, v in source._CLOSURES.items() if k == ("acme.steps", "train")]
