@@ -64,7 +64,10 @@ def run(
     except WindsockError:
         raise
     except Exception as error:
-        raise _failure(pipeline.name, error) from error
+        failure = _failure(pipeline.name, error)
+        if failure is None:  # not in a step: a mistake of ours
+            raise
+        raise failure from error
     emit(
         {
             "pipeline": result.pipeline,
@@ -98,14 +101,16 @@ def _made(outputs: dict[str, Any]) -> str:
     return ", ".join(shown) + (f" and {len(refs) - 3} more" if len(refs) > 3 else "")
 
 
-def _failure(pipeline: str, error: Exception) -> StepFailed:
-    """What a step raised, with the line of the user's own code that it came from."""
-    library = str(Path(__file__).parents[2])
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(f"{library}/provider")]
-    at = next((f for f in reversed(frames) if "site-packages" not in f.filename), None)
-    place = f" ({at.filename}, line {at.lineno}, in {at.name})" if at else ""
+def _failure(pipeline: str, error: Exception) -> StepFailed | None:
+    """What a step raised, with the line of the user's own code that it came from; None if it came from no such code."""
+    library = str(Path(__file__).parents[1])
+    strangers = (library, sys.prefix, sys.base_prefix, "<frozen")
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(strangers)]
+    if not frames:
+        return None
+    at = frames[-1]
     return StepFailed(
-        f"{type(error).__name__}: {error}{place}",
+        f"{type(error).__name__}: {error} ({at.filename}, line {at.lineno}, in {at.name})",
         hint=f"What ran before it is kept: windsock runs show {pipeline}. The traceback: --debug",
     )
 

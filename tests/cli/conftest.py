@@ -68,7 +68,7 @@ def trained_home(tmp_path_factory):
 def trained(home, trained_home):
     """A copy of it for this test; the artifacts' URIs name the original folder, so they are moved with it."""
     original, result = trained_home
-    shutil.copytree(original, home)
+    shutil.copytree(original, home, dirs_exist_ok=True)
     _move_uris(home / "windsock.db", str(original), str(home))
     return result
 
@@ -80,5 +80,8 @@ def _move_uris(database: Path, old: str, new: str) -> None:
         for table, column in connection.execute(
             "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
         ).fetchall():
-            connection.execute(f'UPDATE "{table}" SET "{column}" = REPLACE("{column}", ?, ?) WHERE typeof("{column}") = "text"', (old, new))
+            connection.execute(
+                f'UPDATE "{table}" SET "{column}" = REPLACE("{column}", ?, ?) WHERE typeof("{column}") = "text"',
+                (old, new),
+            )
     connection.close()

@@ -50,7 +50,9 @@ class TestStart:
             "heavy = {'pandas', 'sklearn', 'pyarrow', 'numpy', 'sqlalchemy', 'airflow', 'uvicorn', 'yaml'}\n"
             "print(code, sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
         )
-        done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
         assert done.stderr.strip() == "0 []"
 
     def test_completion_offers_the_nouns(self, tmp_path):
@@ -87,17 +89,23 @@ class TestExitCodes:
             "from windsock.provider.cli.main import main\n"
             "sys.exit(main(['stack', 'list']))\n"
         )
-        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+        ) as process:
             assert process.stdout.readline() == b"waiting\n"
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=20)
+            _, err = process.communicate(timeout=20)
         assert process.returncode == 130
         assert b"Traceback" not in err
 
     def test_a_reader_that_hangs_up_is_no_error(self, tmp_path):
         environ = {**os.environ, "WINDSOCK_HOME": str(tmp_path)}
-        command = f"{sys.executable} -m windsock.provider.cli.main stack show --output json | true; exit ${{PIPESTATUS[0]}}"
-        done = subprocess.run(["bash", "-c", command], env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
+        command = (
+            f"{sys.executable} -m windsock.provider.cli.main stack show --output json | true; exit ${{PIPESTATUS[0]}}"
+        )
+        done = subprocess.run(
+            ["bash", "-c", command], env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
 
@@ -137,7 +145,11 @@ class TestHints:
             for path in (ROOT / folder).rglob("*.py"):
                 if path.parent.name == "cli":
                     continue  # docstrings name a noun alone
-                texts = [n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+                texts = [
+                    n.value
+                    for n in ast.walk(ast.parse(path.read_text()))
+                    if isinstance(n, ast.Constant) and isinstance(n.value, str)
+                ]
                 for text in texts:
                     wrong += [f"{path.relative_to(ROOT)}: {w}" for w in recommended(text) if not exists(w)]
         assert wrong == []

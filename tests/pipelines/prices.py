@@ -19,7 +19,9 @@ def load_flats(rows: int = 200) -> pd.DataFrame:
     random = np.random.default_rng(7)
     size = random.uniform(20, 150, rows)
     floor = random.integers(0, 9, rows)
-    return pd.DataFrame({"size": size, "floor": floor, "price": 4000 * size + 5000 * floor + random.normal(0, 1000, rows)})
+    return pd.DataFrame(
+        {"size": size, "floor": floor, "price": 4000 * size + 5000 * floor + random.normal(0, 1000, rows)}
+    )
 
 
 @step

@@ -1,0 +1,187 @@
+"""Whatever is wrong outside: one paragraph of the error tree, the next command, and no traceback."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def told(done, name, *, lines=2):
+    """The error is of that class, at most ``lines`` lines, and nothing else was printed."""
+    text = done.err.strip()
+    assert done.code == 1, done
+    assert text.startswith(f"{name}: "), text
+    assert "Traceback" not in text
+    assert len(text.splitlines()) <= lines, text
+    assert done.out == ""
+    return text
+
+
+@pytest.fixture
+def stack(home):
+    folder = home / "stacks"
+    folder.mkdir(parents=True)
+
+    def write(text):
+        (folder / "s.yaml").write_text(text)
+        return "--stack", "s"
+
+    return write
+
+
+class TestStack:
+    def test_unknown_flavor(self, windsock, stack):
+        text = told(windsock("model", "list", *stack("metadata_store: sqll\n")), "FlavorNotFound")
+        assert "s.yaml, line 1" in text
+        assert 'Did you mean "sql"?' in text
+
+    def test_yaml_typo(self, windsock, stack):
+        text = told(windsock("model", "list", *stack("deployer: {flavor: local\n")), "StackInvalid")
+        assert "s.yaml, line 2" in text
+
+    def test_unknown_option(self, windsock, stack):
+        text = told(windsock("model", "list", *stack("metadata_store: {flavor: sql, ur: x}\n")), "ComponentInvalid")
+        assert 'Did you mean "url"?' in text
+
+    def test_missing_extra(self, windsock, stack, monkeypatch, trained):
+        monkeypatch.setitem(sys.modules, "s3fs", None)
+        text = told(windsock("artifact", "verify", *stack("artifact_store: {flavor: s3, bucket: b}\n")), "MissingExtra")
+        assert "pip install 'airflow-provider-windsock[amazon]'" in text
+
+    def test_missing_connection(self, windsock, stack):
+        text = told(
+            windsock("model", "list", *stack("metadata_store: {flavor: sql, connection: my_pg}\n")),
+            "ConnectionNotFound",
+        )
+        assert "AIRFLOW_CONN_MY_PG" in text
+
+    def test_bucket_that_is_gone(self, windsock, stack, moto_server, monkeypatch, trained):
+        connection = {
+            "conn_type": "aws",
+            "login": "a",
+            "password": "b",
+            "extra": {"endpoint_url": moto_server, "region_name": "us-east-1"},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_AWS_ML", json.dumps(connection))
+        option = stack("artifact_store: {flavor: s3, bucket: no-such-bucket, connection: aws_ml}\n")
+        done = windsock("run", "prices", *option)
+        assert "no-such-bucket" in told(done, "StoreUnavailable")
+
+        checked = windsock("stack", "check", "s", "--output", "json")
+        rows = {row["component"]: row for row in checked.json["components"]}
+        assert checked.code == 1
+        assert not rows["artifact_store"]["ok"]
+        assert rows["artifact_store"]["hint"]
+        assert rows["metadata_store"]["ok"]
+
+
+class TestDatabase:
+    def test_that_is_down(self, windsock, stack):
+        option = stack("metadata_store: {flavor: sql, url: 'postgresql://ml:hunter2@127.0.0.1:1/x'}\n")
+        text = told(windsock("model", "list", *option), "MetadataUnavailable")
+        assert "hunter2" not in text
+
+    def test_without_tables(self, windsock, stack, postgres_database):
+        option = stack(f"metadata_store: {{flavor: sql, url: '{postgres_database()}'}}\n")
+        assert "windsock db upgrade" in told(windsock("model", "list", *option), "SchemaOutdated")
+        assert windsock("db", "check", *option).code == 1
+        assert windsock("db", "upgrade", *option).code == 0
+        assert windsock("db", "check", *option).code == 0
+        assert windsock("model", "list", *option, "--output", "json").json == []
+
+
+class TestArtifact:
+    def test_that_is_corrupted(self, windsock, trained):
+        path = blob(windsock, "prices.evaluate")
+        path.chmod(0o644)
+        path.write_bytes(b"{" + path.read_bytes()[1:-1] + b" ")
+        text = told(windsock("artifact", "verify", "prices.evaluate"), "ArtifactCorrupted")
+        assert "digest" in text
+        told(windsock("artifact", "get", "prices.evaluate"), "ArtifactCorrupted")
+        assert not list(Path.cwd().glob("prices*"))  # nothing half was written
+
+        everything = windsock("artifact", "verify", "--output", "json")
+        assert everything.code == 1
+        assert [row["artifact"] for row in everything.json if not row["ok"]] == ["prices.evaluate@1"]
+
+    def test_whose_content_is_gone(self, windsock, trained):
+        blob(windsock, "prices.evaluate").unlink()
+        told(windsock("artifact", "get", "prices.evaluate"), "ArtifactNotFound")
+
+    def test_that_nobody_made(self, windsock, trained):
+        assert 'Did you mean "prices.train"?' in told(windsock("artifact", "show", "prices.trian"), "ArtifactNotFound")
+
+    def test_of_a_version_that_is_not_there(self, windsock, trained):
+        assert "the latest is 1" in told(windsock("artifact", "show", "prices.train@9"), "ArtifactNotFound")
+
+
+def blob(windsock, name):
+    uri = windsock("artifact", "show", name, "--output", "json").json["uri"]
+    return Path(uri.removeprefix("file://"))
+
+
+class TestPipeline:
+    def test_that_is_not_there(self, windsock):
+        told(windsock("run", "no_such_module"), "PipelineInvalid")
+        told(windsock("run", "no_such_file.py"), "PipelineInvalid")
+        assert 'Did you mean "prices"?' in told(windsock("run", "prices:price"), "PipelineInvalid")
+
+    def test_parameter_that_it_does_not_have(self, windsock):
+        assert 'Did you mean "rows"?' in told(windsock("run", "prices", "-p", "row=3"), "UnknownParameter")
+
+    def test_parameter_of_another_type(self, windsock):
+        told(windsock("run", "prices", "-p", "rows=many"), "TypeMismatch")
+
+    def test_parameter_without_a_value_is_a_usage_mistake(self, windsock):
+        assert windsock("run", "prices", "-p", "rows").code == 2
+
+    def test_step_that_raises_shows_its_own_line(self, windsock, trained):
+        text = told(windsock("run", "prices", "-p", "fail=true"), "StepFailed")
+        assert "ValueError: the auditor said no" in text
+        assert re.search(r"prices\.py, line \d+, in evaluate", text)
+        states = windsock("runs", "show", "prices", "--output", "json").json
+        assert states["state"] == "failed"
+        assert [s["state"] for s in states["steps"]] == ["cached", "cached", "failed"]
+
+    def test_broken_module_keeps_its_own_error(self, windsock, tmp_path):
+        (tmp_path / "broken.py").write_text("import a_library_that_is_not_there\n")
+        assert "a_library_that_is_not_there" in told(windsock("run", "broken.py"), "Error")
+
+
+class TestModel:
+    def test_that_is_not_there(self, windsock, trained):
+        told(windsock("model", "show", "pricess"), "ModelNotFound")
+        told(windsock("model", "show", "prices@9"), "ModelNotFound")
+        told(windsock("model", "show", "prices@champion"), "AliasNotFound")
+
+    def test_gate_that_does_not_hold(self, windsock, trained):
+        told(windsock("model", "promote", "prices", "--gate", "r2>=1.5"), "GateFailed", lines=4)
+        assert "production" not in windsock("model", "list", "--output", "json").json[0]["aliases"]
+
+    def test_gate_that_cannot_be_read(self, windsock, trained):
+        told(windsock("model", "promote", "prices", "--gate", "r2"), "RegistryError")
+
+
+class TestDrift:
+    def test_data_that_is_not_there(self, windsock):
+        told(windsock("drift", "baseline", "nowhere.parquet", "-o", "b"), "DataUnreadable")
+
+    def test_baseline_that_is_not_there(self, windsock):
+        told(windsock("drift", "check", "x.parquet", "--baseline", "b"), "BaselineNotFound")
+
+    def test_baseline_that_is_none(self, windsock, tmp_path):
+        (tmp_path / "b").write_text("no profile")
+        told(windsock("drift", "check", "x.parquet", "--baseline", "b"), "ProfileMismatch")
+
+
+class TestDeployment:
+    def test_that_is_not_there(self, windsock, trained):
+        for verb in ("show", "delete", "logs", "rollback"):
+            told(windsock("deployment", verb, "nothing"), "DeploymentNotFound")
+
+    def test_of_a_model_that_nobody_promoted(self, windsock, trained):
+        told(windsock("deployment", "deploy", "prices"), "AliasNotFound")
