@@ -22,3 +22,16 @@ class LineageLink(BaseOperatorLink):
 
         base = conf.get("api", "base_url", fallback="").rstrip("/")
         return f"{base}/dags/{quote(ti_key.dag_id)}/runs/{quote(ti_key.run_id)}/plugin/windsock-lineage"
+
+
+class DriftReportLink(BaseOperatorLink):
+    """The drift report that the task wrote, as a page."""
+
+    name = "Drift report"
+
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
+        from airflow.sdk.configuration import conf
+
+        report = getattr(operator, "report_id", None)
+        base = conf.get("api", "base_url", fallback="").rstrip("/")
+        return f"{base}/windsock/api/drift/{report}/html" if report is not None else ""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DriftCheck:
-    """The outcome of one check. ``report`` is None for a window without predictions: those may still be on their way
+    """The outcome of one check. ``report`` is None for a window without (enough) predictions: those may still be on their way
     from the server's buffer to the log, and a record of the window would be final."""
 
     result: DriftResult
@@ -51,6 +51,7 @@ def check_deployment_drift(
     end: datetime | None = None,
     detector: DriftDetector | None = None,
     files: Sequence[str] | None = None,
+    minimum_rows: int = 1,
     step_run: str | None = None,
     progress: Progress | None = None,
 ) -> DriftCheck:
@@ -58,7 +59,7 @@ def check_deployment_drift(
 
     Name a ``deployment`` (its present model version is checked) or a ``model`` with its ``version``. ``files`` are the
     prediction log's, when they are not in the store. Stores ``report.json`` and ``report.html`` below ``drift/`` and
-    records a ``DriftReport``. Raises ``BaselineNotFound``, ``DataUnreadable``, ``DeploymentNotFound``,
+    records a ``DriftReport``, unless there are fewer than ``minimum_rows`` predictions. Raises ``BaselineNotFound``, ``DataUnreadable``, ``DeploymentNotFound``,
     ``ModelNotFound``.
     """
     if deployment is not None:
@@ -79,7 +80,7 @@ def check_deployment_drift(
         baseline, source, columns=compared(detector.columns(baseline), registered), window=window, progress=progress
     )
     result = _named(result, registered)
-    if not result.rows:
+    if result.rows < max(minimum_rows, 1):
         return DriftCheck(result, None)
     return DriftCheck(result, keep(metadata, store, result, registered, deployment, step_run))
 

@@ -86,7 +86,7 @@ class TestTumours:
         assert [d.artifact for d in why.data if d.role == "source"] == ["tumours.load_patients"]
 
     def test_a_model_that_is_not_good_enough_is_not_registered(self, tumours, stack):
-        run = tumours.tumours.run(stack=stack, n_estimators=1, learning_rate=0.001)
+        run = tumours.tumours.run(stack=stack, n_estimators=1, min_samples_leaf=400)
         assert run.load("evaluate")["accuracy"] < 0.85
         assert run.states["register_model"] == "skipped"
         assert stack.metadata.models.find("tumours") is None

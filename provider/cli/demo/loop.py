@@ -183,7 +183,7 @@ class Demo:
         stacks.mkdir()
         # Small files at once, so that the demo need not wait for an hour of predictions.
         (stacks / "demo.yaml").write_text(
-            "name: demo\ndeployer: {flavor: local, log_flush_seconds: 2}\n", encoding="utf-8"
+            "name: demo\ndeployer: {flavor: local, rotate_seconds: 5}\n", encoding="utf-8"
         )
 
     def _patients(self, shift: float | None) -> Any:
