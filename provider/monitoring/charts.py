@@ -178,11 +178,12 @@ def bars_of(reference: CategoricalColumn, current: CategoricalColumn) -> list[tu
     chosen = list(dict.fromkeys([*moved.tolist(), *largest.tolist()]))[:LEVELS]
     chosen.sort(key=lambda i: -max(p[i], q[i]))
     rows = [(reference.levels[i], float(p[i]), float(q[i])) for i in chosen]
-    others = [float(x[:-1].sum() - x[chosen].sum()) for x in (p, q)]
+    new = current.unseen / current.present if current.present else 0.0
+    others = [float(x.sum() - x[chosen].sum() - gone) for x, gone in ((p, 0.0), (q, new))]
     if max(others) > 1e-9 and (named > len(chosen) or reference.buckets):
         rows.append((OTHERS, max(others[0], 0.0), max(others[1], 0.0)))
     if current.unseen:
-        rows.append(("(unseen before)", 0.0, float(q[-1])))
+        rows.append(("(unseen before)", 0.0, new))
     return rows
 
 

@@ -125,7 +125,7 @@ class NumericColumn:
             self.group_edges,
             self.centre,
             np.zeros(len(self.edges) + 1, np.int64),
-            blocks=np.zeros((len(self.group_edges) + 2, 3), np.int64),
+            blocks=np.zeros((2 * len(self.group_edges) + 2, 3), np.int64),
         )
 
     def merge(self, other: Column) -> Column:
@@ -197,8 +197,10 @@ class NumericColumn:
 class CategoricalColumn:
     """Text or booleans: counts of named levels, of hash buckets for rare ones, and of levels the reference never had.
 
-    ``counts`` has ``len(levels) + buckets + 1`` cells; the last one is *unseen* and is counted only when ``complete``:
-    then every level of the reference is in ``levels`` or, as a 32-bit hash, in ``rare``.
+    ``counts`` has ``len(levels) + buckets + 1`` cells. With ``complete``, every level of the reference is in ``levels``
+    or, as a 32-bit hash, in ``rare``; all others are ``unseen``. Unseen values are in the hash buckets with the other rare
+    ones (a cell that is empty in the reference by definition would look like drift where levels are many), and in
+    the last cell only where there are no buckets.
     """
 
     name: str
@@ -215,6 +217,8 @@ class CategoricalColumn:
     counts: Ints
     rows: int = 0
     nulls: int = 0
+    unseen: int = 0
+    """Rows with a level that the reference never had; 0 where that cannot be known."""
     smallest: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     """The smallest hashes of all distinct values: gives their number (Bar-Yossef et al. 2002), and merges."""
     examples: dict[str, int] = field(default_factory=dict)
@@ -232,10 +236,6 @@ class CategoricalColumn:
     @property
     def present(self) -> int:
         return int(self.counts.sum())
-
-    @property
-    def unseen(self) -> int:
-        return int(self.counts[-1])
 
     @property
     def distinct(self) -> int:
@@ -257,6 +257,7 @@ class CategoricalColumn:
             counts=np.zeros(len(self.counts), np.int64),
             rows=0,
             nulls=0,
+            unseen=0,
             smallest=np.empty(0, np.uint64),
             examples={},
             blocks=np.zeros((len(self.group_levels) + 2, 3), np.int64),
@@ -273,6 +274,7 @@ class CategoricalColumn:
             counts=self.counts + other.counts,
             rows=self.rows + other.rows,
             nulls=self.nulls + other.nulls,
+            unseen=self.unseen + other.unseen,
             smallest=np.union1d(self.smallest, other.smallest)[:SMALLEST],
             examples=smallest_examples(self.examples, other.examples),
             blocks=self.blocks + other.blocks,
@@ -292,6 +294,7 @@ class CategoricalColumn:
             "counts": self.counts.tolist(),
             "rows": self.rows,
             "nulls": self.nulls,
+            "unseen": self.unseen,
             "smallest": base64.b64encode(self.smallest.astype("<u8").tobytes()).decode(),
             "examples": self.examples,
             "blocks": self.blocks.tolist(),
@@ -312,6 +315,7 @@ class CategoricalColumn:
             np.array(data["counts"], np.int64),
             data["rows"],
             data["nulls"],
+            data["unseen"],
             np.frombuffer(base64.b64decode(data["smallest"]), "<u8").astype(np.uint64),
             data["examples"],
             np.array(data["blocks"], np.int64),

@@ -24,7 +24,7 @@ BLOCK = 32_768
 """Values sorted at once: 256 kB, the second-level cache."""
 
 DOMAINS: dict[str, type[np.generic]] = {"float": np.float64, "int": np.int64, "uint": np.uint64, "time": np.int64}
-"""The type in which a kind is counted. Integers and times never pass through floating point: above 2**53 it is wrong."""
+"""The type in which a kind is counted. Integers and times stay exact: floating point is wrong above 2**53."""
 
 
 def kind_of(arrow: pa.DataType) -> str:
@@ -70,7 +70,7 @@ def integers(values: NDArray[np.int64]) -> pa.Array:
 
 
 def numbers(array: pa.Array, domain: type[np.generic]) -> NDArray[Any]:
-    """The values that are not null, in ``domain``. A view of Arrow's memory where that is possible: do not write to it."""
+    """The values that are not null, in ``domain``. Often a view of Arrow's memory: do not write to it."""
     array = _plain(array)
     count = len(array)
     if count == array.null_count:
@@ -141,7 +141,7 @@ class NumericCounts:
     squares: float
     """Σ(x - centre) and Σ(x - centre)² over the finite values."""
     blocks: NDArray[np.int64]
-    """Shape ``(groups + 1, 3)``: see ``block_sums``."""
+    """``block_sums`` of the groups and then of their cumulative counts."""
 
 
 def count_numbers(
@@ -175,7 +175,7 @@ class _Running:
         self.minimum: Any = None
         self.maximum: Any = None
         self.total = self.squares = 0.0
-        self.sums = np.zeros((groups + 2, 3), np.int64)
+        self.sums = np.zeros((2 * groups + 2, 3), np.int64)
 
     def block(self, values: NDArray[Any], cuts: NDArray[Any], at: NDArray[np.intp], centre: Any, floats: bool) -> None:
         grouped = np.zeros(len(at) + 1, np.int64)
@@ -198,9 +198,10 @@ class _Running:
                 self._moments(piece[low:high], centre)
         self.cumulated[-1] += finite
         if finite:
-            grouped[1:] -= grouped[:-1].copy()
-            grouped[-1] = finite - grouped[:-1].sum()
-            self.sums += block_sums(grouped, finite)
+            sizes = grouped.copy()
+            sizes[-1] = finite
+            sizes[1:] -= grouped[:-1]
+            self.sums += block_sums(np.concatenate((sizes, grouped[:-1])), finite)
 
     def _moments(self, piece: NDArray[Any], centre: Any) -> None:
         first, last = piece[0].item(), piece[-1].item()
@@ -304,9 +305,9 @@ def hash_text(values: pa.Array) -> NDArray[np.uint64]:
     starts, lengths = offsets[:-1] - offsets[0], np.diff(offsets)
     hashed = _mix(lengths.astype(np.uint64) + _SEED)
     for at in range(0, min(int(lengths.max()), _LONGEST), 8):
-        live = np.flatnonzero(lengths > at) if at else slice(None)
-        left = np.minimum(lengths[live] - at, 8)
-        word = words[starts[live] + at] & _MASKS[np.maximum(left, 0)]
+        longer = lengths > at
+        live = slice(None) if longer.all() else np.flatnonzero(longer)
+        word = words[starts[live] + at] & _MASKS[np.minimum(lengths[live] - at, 8)]
         hashed[live] = _mix((hashed[live] ^ word) + _SEED)
     return hashed
 

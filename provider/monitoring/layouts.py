@@ -173,6 +173,7 @@ def settle(column: CategoricalColumn, seen: tuple[NDArray[np.uint64], NDArray[np
         group_levels=tuple(place[old] for old in column.group_levels),
         counts=np.concatenate((counts[named], rest[:buckets], [0])).astype(np.int64),
         smallest=column.smallest[:SMALLEST],
+        unseen=0,
         examples={},
     )
 

@@ -17,7 +17,6 @@ import numpy as np
 from . import statistics as s
 from .columns import CategoricalColumn, NumericColumn
 from .kernels import differences
-from .layouts import group_map
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,14 +57,28 @@ class Pair:
 
     @cached_property
     def inflations(self) -> tuple[float, float]:
-        """Design effects of the reference and of the current rows.
+        """Design effects of the shares of groups, in the reference and in the current rows."""
+        groups = self._groups
+        return self._inflations(slice(None) if groups is None else slice(groups + 1), cumulative=False)
 
-        A window of a few blocks cannot show its own: then the reference's correlation within blocks is taken, for
-        blocks of the window's size, 1 + (size - 1)ρ (Kish 1965).
-        """
-        reference, size, blocks = s.design_effect(self.reference.blocks)
-        current, current_size, current_blocks = s.design_effect(self.current.blocks)
-        if current_blocks < FEW_BLOCKS and blocks >= FEW_BLOCKS and size > 1:
+    @cached_property
+    def distance_inflations(self) -> tuple[float, float]:
+        """Design effects of the cumulative distribution, for Kolmogorov-Smirnov."""
+        groups = self._groups or 1
+        if groups < 2:
+            return self.inflations
+        return self._inflations(np.r_[0, groups + 1 : 2 * groups], cumulative=True)
+
+    @property
+    def _groups(self) -> int | None:
+        return len(self.reference.group_edges) + 1 if isinstance(self.reference, NumericColumn) else None
+
+    def _inflations(self, rows: Any, *, cumulative: bool) -> tuple[float, float]:
+        """A window of a few blocks cannot show its own design effect: then the reference's correlation within blocks
+        is taken, for blocks of the window's size: 1 + (size - 1) x correlation (Kish 1965)."""
+        reference, size, blocks = s.design_effect(self.reference.blocks[rows], cumulative=cumulative)
+        current, current_size, current_blocks = s.design_effect(self.current.blocks[rows], cumulative=cumulative)
+        if current_blocks < FEW_BLOCKS <= blocks and size > 1:
             correlation = (reference - 1) / (size - 1)
             current = max(current, 1 + (current_size - 1) * correlation)
         return reference, current
@@ -109,7 +122,12 @@ class Pair:
 
     @cached_property
     def tv(self) -> float:
-        return float(np.abs(self.p - self.q).sum() / 2)
+        return s.total_variation(*self.fine)
+
+    @property
+    def fine(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The cells of total variation: all of a number's, the pooled levels of a category."""
+        return (self.r, self.c) if isinstance(self.reference, NumericColumn) else self.binned
 
     @cached_property
     def earth(self) -> float:
@@ -132,16 +150,6 @@ class Pair:
     @property
     def association(self) -> tuple[str, float, float]:
         return "chi_square", *self.chi_square
-
-    @cached_property
-    def grouped(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Counts by group of the design effect, of a category."""
-        groups = group_map(self.reference)
-        size = int(groups.max(initial=0)) + 1
-        return (
-            np.bincount(groups, self.r, minlength=size).astype(np.int64),
-            np.bincount(groups, self.c, minlength=size).astype(np.int64),
-        )
 
 
 # Positions of a number's cells ----------------------------------------------------------------------------------------
@@ -213,7 +221,7 @@ DriftTest = Callable[[Pair], "Effect | None"]
 
 def ks(pair: Pair) -> Effect:
     """Kolmogorov-Smirnov distance."""
-    n, m = pair.effective
+    n, m = pair.n / pair.distance_inflations[0], pair.m / pair.distance_inflations[1]
     return Effect(pair.ks, ("kolmogorov", pair.ks, n * m / (n + m)), "KS")
 
 
@@ -230,7 +238,7 @@ def psi_textbook(pair: Pair) -> Effect:
 
 def tv(pair: Pair) -> Effect:
     """Total variation over all cells, minus what chance alone gives."""
-    value = pair.tv - s.tv_expected(pair.r, pair.c, pair.inflation)
+    value = pair.tv - s.tv_expected(*pair.fine, pair.inflation)
     return Effect(max(value, 0.0), pair.association, "total variation")
 
 
@@ -299,15 +307,21 @@ def unseen(pair: Pair) -> Effect | None:
 
 
 def vanished(pair: Pair) -> Effect | None:
-    """Reference share of the named levels that do not occur any more."""
-    if not pair.n or not pair.m:
-        return None
+    """Reference share of the named levels that no longer occur, and that chance would not leave out.
+
+    A level of share p is absent from m rows with probability exp(-pm). Each is judged by itself, with p two standard
+    errors lower than it was seen and Bonferroni's factor: of a thousand levels some are always absent.
+    """
     named = len(pair.reference.levels)
-    gone = (pair.c[:named] == 0) & (pair.r[:named] > 0)
-    share = float(pair.p[:named][gone].sum())
-    # The chance that none of m rows has one of the levels; every set of absent levels is looked at, hence the factor.
-    p = min(1.0, math.exp(-share * pair.effective[1]) * max(1, 2 ** min(int(gone.sum()), 60)))
-    return Effect(share, ("p", p, 0.0), "vanished")
+    if not pair.n or not pair.m or not named:
+        return None
+    shares = pair.p[:named]
+    low = np.maximum(shares - 2 * np.sqrt(shares * pair.inflations[0] / pair.n), 0.0)
+    chance = named * np.exp(-low * pair.effective[1])
+    gone = (pair.c[:named] == 0) & (chance < 0.01)
+    if not gone.any():
+        return Effect(0.0, ("p", 1.0, 0.0), "vanished")
+    return Effect(float(shares[gone].sum()), ("p", float(chance[gone].min()), 0.0), "vanished")
 
 
 TESTS: dict[str, DriftTest] = {

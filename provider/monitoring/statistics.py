@@ -180,23 +180,27 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
 # Rows that are not independent ----------------------------------------------------------------------------------------
 
 
-def design_effect(blocks: NDArray[np.int64]) -> tuple[float, float, int]:
-    """How much more the group shares vary between blocks of rows than independent rows would; ≥ 1.
+def design_effect(blocks: NDArray[np.int64], *, cumulative: bool = False) -> tuple[float, float, int]:
+    """How much more shares vary between blocks of rows than independent rows would; ≥ 1.
 
-    ``blocks`` are the sums of ``kernels.block_sums``. First order of Rao and Scott (1981): the variance of the ratio
-    Σh/Σm over blocks against p(1-p)/M, averaged over groups with weight 1 - p. Also returns the size-weighted mean
-    block and the number of blocks. One block tells nothing: 1.
+    ``blocks`` are the sums of ``kernels.block_sums``. The variance of the ratio Σh/Σm over blocks against p(1-p)/M. For
+    groups: first order of Rao and Scott (1981), the mean with weights 1 - p. With ``cumulative`` the ``h`` are
+    cumulative counts, whose variance is what a Kolmogorov-Smirnov distance has (five times that of the groups when
+    blocks differ in their mean): the mean with weights p(1-p). Also returns the size-weighted mean block and the number
+    of blocks. Fewer than four blocks tell nothing: 1.
     """
     count, rows, square = (float(x) for x in blocks[0])
     size = square / rows if rows else 0.0
-    if count < 2 or not rows:
+    if count < 4 or not rows:
         return 1.0, size, int(count)
     h, hh, mh = blocks[1:].astype(float).T
     p = h / rows
-    inside = (p > 0) & (p < 1)
-    if inside.sum() < 2:
+    variance = p * (1 - p)
+    inside = variance > 0
+    if not inside.any() or (not cumulative and inside.sum() < 2):
         return 1.0, size, int(count)
-    p, h, hh, mh = p[inside], h[inside], hh[inside], mh[inside]
-    spread = np.maximum(hh - 2 * p * mh + p * p * square, 0.0) * count / (count - 1)
-    ratio = spread / (p * (1 - p)) / rows
-    return max(1.0, float(((1 - p) * ratio).sum() / (len(p) - 1))), size, int(count)
+    p, hh, mh, variance = p[inside], hh[inside], mh[inside], variance[inside]
+    spread = np.maximum(hh - 2 * p * mh + p * p * square, 0.0) * count / (count - 1) / rows
+    if cumulative:
+        return max(1.0, float(spread.sum() / variance.sum())), size, int(count)
+    return max(1.0, float(((1 - p) * spread / variance).sum() / (len(p) - 1))), size, int(count)

@@ -96,7 +96,7 @@ def _count_numeric(layout: NumericColumn, array: pa.Array, kind: str, block_rows
 def _count_categorical(layout: CategoricalColumn, array: pa.Array, block_rows: int, learn: bool) -> Part:
     coded = encode(array)
     hashes = hash_text(coded.values)
-    cells = _cells(layout, coded.values, hashes)
+    cells, strange = _cells(layout, coded.values, hashes)
     used, blocks = _count_codes(coded, group_map(layout)[cells], len(layout.group_levels) + 1, block_rows)
     counts = np.bincount(cells, used, minlength=len(layout.counts)).astype(np.int64)
     there = np.flatnonzero(used)
@@ -107,28 +107,33 @@ def _count_categorical(layout: CategoricalColumn, array: pa.Array, block_rows: i
         counts=counts,
         rows=len(array),
         nulls=coded.nulls,
+        unseen=int(used[strange].sum()),
         smallest=smallest(hashes[there], SMALLEST),
-        examples=_examples(layout, coded, cells, hashes, used) if layout.complete and counts[-1] else {},
+        examples=_examples(coded, strange[used[strange] > 0], hashes, used),
         blocks=blocks,
     )
     return Part(column, (hashes[there], used[there]) if learn else None)
 
 
-def _cells(layout: CategoricalColumn, values: pa.Array, hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """The cell of each distinct value: its name's, else its hash bucket's, else *unseen*."""
+def _cells(
+    layout: CategoricalColumn, values: pa.Array, hashes: NDArray[np.uint64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The cell of each distinct value: its name's, else its hash bucket's, else the last; and the unseen values."""
     import pyarrow.compute as pc
 
     place = pc.index_in(values, value_set=strings(layout.levels))
     cells = np.frombuffer(place.buffers()[1], np.int32)[: len(values)].astype(np.intp)
     if not place.null_count:
-        return cells
+        return cells, np.empty(0, np.intp)
     bits = np.frombuffer(place.buffers()[0], np.uint8)
     other = np.flatnonzero(np.unpackbits(bits, count=len(values), bitorder="little") == 0)
     if layout.buckets:
         cells[other] = len(layout.levels) + (hashes[other] % np.uint64(layout.buckets)).astype(np.intp)
-    if layout.complete:
-        cells[other[~np.isin(hashes[other].astype(np.uint32), layout.rare)]] = len(layout.counts) - 1
-    return cells
+    else:
+        cells[other] = len(layout.counts) - 1
+    if not layout.complete:
+        return cells, np.empty(0, np.intp)
+    return cells, other[~np.isin(hashes[other].astype(np.uint32), layout.rare)]
 
 
 def _count_codes(
@@ -158,15 +163,10 @@ _FEW = 2048
 
 
 def _examples(
-    layout: CategoricalColumn,
-    coded: Codes,
-    cells: NDArray[np.intp],
-    hashes: NDArray[np.uint64],
-    used: NDArray[np.int64],
+    coded: Codes, unseen: NDArray[np.intp], hashes: NDArray[np.uint64], used: NDArray[np.int64]
 ) -> dict[str, int]:
-    unseen = np.flatnonzero((cells == len(layout.counts) - 1) & (used > 0))
     few = unseen[np.argsort(hashes[unseen], kind="stable")[:EXAMPLES]]
-    names = coded.values.take(integers(few)).to_pylist()
+    names = coded.values.take(integers(few)).to_pylist() if len(few) else []
     return {name: int(used[i]) for name, i in sorted(zip(names, few, strict=True))}
 
 
