@@ -192,8 +192,8 @@ class _Rendering:
         if task.settings:
             kwargs.update(task.settings)
             for key in _DURATIONS:
-                if key in kwargs:
-                    kwargs[key] = timedelta(seconds=kwargs[key])
+                if key in task.settings:
+                    kwargs[key] = timedelta(seconds=task.settings[key])
         if task.kind == "step":
             return self._step(task, kwargs)
         if task.kind == "fan_out":
