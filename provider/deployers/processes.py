@@ -101,7 +101,7 @@ def locked(path: Path, *, timeout: float) -> Iterator[None]:
     deadline = time.monotonic() + timeout
     while True:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with path.open("a") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

@@ -74,6 +74,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._restarts = 0
         self._problem: str | None = None
+        self._failed = False
         self._start_timeout = 120.0
         earlier = state.read(folder) or {}
         self._generation = int(earlier.get("generation", 0))
@@ -128,7 +129,7 @@ class Supervisor:
         running = [item for item in (worker, *self._draining) if item is not None and item.alive]
         return {
             "name": self.folder.name,
-            "phase": "ready" if ready else "starting" if self._problem is None else "failed",
+            "phase": "ready" if ready else "failed" if self._failed else "starting",
             "problem": self._problem,
             "model": release.get("model"),
             "version": release.get("version"),
@@ -171,7 +172,7 @@ class Supervisor:
                 if bound is not None:
                     bound.close()
                 if self._current is None:
-                    self._problem = str(error)
+                    self._problem, self._failed = str(error), True
                 raise
             if bound is not None:
                 self._adopt(bound)
@@ -265,7 +266,7 @@ class Supervisor:
 
     def _serve_with(self, worker: Worker) -> None:
         old, self._current = self._current, worker
-        self._problem = None
+        self._problem, self._failed = None, False
         if old is not None and old.alive:
             self._draining.add(old)
             old.signal(signal.SIGTERM)
@@ -312,7 +313,7 @@ class Supervisor:
                 try:
                     fresh = await self._start(worker.release, self._own_socket())
                 except StartFailed as failure:
-                    self._problem = str(failure)
+                    self._problem, self._failed = str(failure), True
                 else:
                     self._tidy(worker.generation)
                     self._serve_with(fresh)

@@ -16,11 +16,12 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...errors import DeploymentFailed
+from ...errors import DeploymentFailed, MissingExtra
 from ...predictions.schema import Feature, InputSchema, Outputs, plain, type_of
 from .forests import fast_forest
 from .protocols import Answered
@@ -46,14 +47,16 @@ def make_predictor(
     """The predictor for a loaded model. Raises ``DeploymentFailed`` when it is nothing that can be asked."""
     parsed = InputSchema.from_dict(schema) if schema else None
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
-    if kind.startswith("onnx.") and hasattr(model, "SerializeToString"):
-        model = _onnx_session(model.SerializeToString())
+    if isinstance(model, Path):
+        model = model.read_bytes()
+    if isinstance(model, (bytes, bytearray)):
+        model = _onnx_session(bytes(model), kind)
     if hasattr(model, "get_inputs") and hasattr(model, "run"):
         return OnnxPredictor(model, parsed)
     if not callable(getattr(model, "predict", None)):
         raise DeploymentFailed(
             f"The artifact is a {kind}, which has no predict method and is no ONNX model.",
-            hint="Deploy a model: an estimator, a pipeline, an ONNX model, or an object with predict(rows).",
+            hint="Deploy an estimator, a pipeline, the bytes of an ONNX model, or an object with predict(rows).",
         )
     return EstimatorPredictor(model, parsed or _schema_of(model), example)
 
@@ -205,10 +208,22 @@ _RESTORED = frozenset(("category", "float32", "Int64", "Float64", "boolean", "st
 """Dtypes that are not what pandas makes of plain values by itself."""
 
 
-def _onnx_session(content: bytes) -> Any:
-    from onnxruntime import InferenceSession
-
-    return InferenceSession(content, providers=["CPUExecutionProvider"])
+def _onnx_session(content: bytes, kind: str) -> Any:
+    """An ONNX model runs no code of whoever wrote it: it may be loaded from bytes."""
+    try:
+        from onnxruntime import InferenceSession
+    except ImportError:
+        raise MissingExtra(
+            f"The artifact is a {kind}; serving an ONNX model needs onnxruntime.",
+            hint="Run: pip install 'airflow-provider-windsock[onnx]'",
+        ) from None
+    try:
+        return InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - onnxruntime has an exception for each of its states
+        raise DeploymentFailed(
+            f"The artifact is a {kind}, but no ONNX model: {str(error)[:200]}",
+            hint="Deploy what a training step returned: an estimator, or the bytes of an ONNX model.",
+        ) from None
 
 
 def _schema_of(model: Any) -> InputSchema:
