@@ -41,6 +41,11 @@ FLAVORS: dict[str, dict[str, Flavor]] = {
     "compute": {
         "local": Flavor(".compute.local:LocalCompute"),
     },
+    "data_validator": {
+        "great_expectations": Flavor(
+            ".validation.great_expectations:GreatExpectationsValidator", "great-expectations", ("great_expectations",)
+        ),
+    },
     "deployer": {
         "local": Flavor(".deployers.local:LocalDeployer"),
     },

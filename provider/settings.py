@@ -8,11 +8,14 @@ the mapping given (in Airflow processes: the ``[windsock]`` section), then its d
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import SettingInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _TRUE = {"1", "true", "t", "yes", "y", "on"}
 _FALSE = {"0", "false", "f", "no", "n", "off"}
@@ -27,7 +30,7 @@ class Settings:
     """
 
     home: Path
-    sql_alchemy_conn: str
+    sql_alchemy_conn: str = field(repr=False)  # it may hold a password
     stack: str
     stacks_folders: tuple[Path, ...]
     actor: str

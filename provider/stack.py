@@ -52,6 +52,9 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 """The built-in stack ``local``, and what every other stack starts from."""
 
+IF_ASKED: Mapping[str, Mapping[str, Any]] = MappingProxyType({"data_validator": {"flavor": "great_expectations"}})
+"""What a stack has without naming it, for who asks; no part of ``check``, because it needs an extra."""
+
 
 class Stack:
     """The components of one stack, each built once, when it is first asked for.
@@ -143,13 +146,13 @@ class Stack:
 
     def has(self, kind: str) -> bool:
         """Whether the stack has a component of that kind (an alerter is optional, a deployer always there)."""
-        return kind in self.description
+        return kind in self.description or kind in IF_ASKED
 
     def component(self, kind: str) -> Any:
         """The stack's component of ``kind``. Raises ``StackInvalid`` when it has none."""
         if kind == "compute":
             return self.compute()
-        options = self.description.get(kind)
+        options = self.description.get(kind) or IF_ASKED.get(kind)
         if not isinstance(options, Mapping):
             configured = [k for k in self.description if k not in {"name", "file"}]
             raise StackInvalid(

@@ -105,7 +105,9 @@ def trace(stack: Stack, request: str) -> tuple[dict[str, Any], LineageGraph, str
     focus = f"prediction:{row['request_id']}"
     facts_of_row = {"at": when(row["ts"]), "prediction": row["prediction"], "score": row["score"]}
     # A prediction is no record of the metadata (there are millions): its node is made here.
-    node = LineageNode.model_construct(id=focus, kind="prediction", label=row["request_id"], facts=facts_of_row)
+    node = LineageNode.model_construct(
+        None, **{"id": focus, "kind": "prediction", "label": row["request_id"], "facts": facts_of_row}
+    )
     edge = LineageEdge(source=model, target=focus, label="predicted")
     graph = LineageGraph.model_construct(
         nodes=[*upstream.nodes, node], edges=[*upstream.edges, edge], truncated=upstream.truncated

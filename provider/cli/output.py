@@ -218,11 +218,14 @@ def read_page(page: Any, *, more: str = "--limit") -> list[Any]:
     return items
 
 
+Advance = Callable[[float, "str | None"], None]
+
+
 @contextmanager
-def progress(description: str, total: float | None = None) -> Iterator[Callable[[float, str | None], None]]:
-    """A progress bar on standard error, when that is a terminal. Yields ``advance(amount, description=None)``."""
+def progress(description: str, total: float | None = None) -> Iterator[Advance]:
+    """A progress bar on standard error, when that is a terminal. Yields ``advance(amount, description or None)``."""
     if not sys.stderr.isatty():
-        yield lambda amount, text=None: None
+        yield _quietly
         return
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -230,7 +233,11 @@ def progress(description: str, total: float | None = None) -> Iterator[Callable[
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total)
 
-        def advance(amount: float, text: str | None = None) -> None:
-            bar.update(task, advance=amount, **({"description": text} if text else {}))
+        def advance(amount: float, text: str | None) -> None:
+            bar.update(task, advance=amount, description=text or description)
 
         yield advance
+
+
+def _quietly(amount: float, text: str | None) -> None:
+    """No terminal, no bar."""

@@ -102,7 +102,7 @@ def check(
     stack = session(ctx).stack(name)
     with progress(f'Checking stack "{stack.name}"'):
         checks = stack.check(timeout=timeout)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "component": c.kind,
             "flavor": c.flavor,

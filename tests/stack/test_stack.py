@@ -265,3 +265,15 @@ class TestCheck:
         write("s", "deployr: local\n")
         with pytest.raises(WindsockError):
             Stack.load("s", settings=settings).check()
+
+
+class TestUnnamed:
+    def test_a_data_validator_is_there_for_who_asks(self, settings):
+        stack = Stack.load("local", settings=settings)
+        assert stack.component("data_validator").kind == "data_validator"
+        assert "data_validator" not in dict(stack.parts())
+
+    def test_settings_show_no_password(self, settings):
+        from dataclasses import replace
+
+        assert "hunter2" not in repr(replace(settings, sql_alchemy_conn="postgresql://ml:hunter2@db/x"))
