@@ -9,7 +9,7 @@ from datetime import datetime  # noqa: TC003 - pydantic reads annotations
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
-from sqlalchemy import Connection, Select, bindparam, func, insert, null, select, tuple_, union_all
+from sqlalchemy import BindParameter, Connection, Select, and_, bindparam, func, insert, null, select, union_all
 
 from ..errors import ArtifactNotFound, did_you_mean
 from ..names import check_name
@@ -75,12 +75,16 @@ _ENSURE = PerDialect(lambda insert: insert(_A).on_conflict_do_nothing())
 
 def lock_artifacts() -> Select[Any]:
     """Lock the rows of the artifacts ``names``, in one order for all: whoever holds the locks may number versions."""
-    names = bindparam("names", expanding=True)
+    names: BindParameter[Any] = bindparam("names", expanding=True)
     return select(_A.c.name).where(_A.c.name.in_(names)).order_by(_A.c.name).with_for_update()
 
 
 _LOCK = lock_artifacts()
-_PAIRS = tuple_(_V.c.artifact, _V.c.digest).in_(bindparam("pairs", expanding=True))
+# Two lists and not one of pairs: SQLite reads the whole table for (artifact, digest) IN (VALUES ...). What comes beyond
+# the pairs asked for is dropped where it is read.
+_PAIRS = and_(
+    _V.c.artifact.in_(bindparam("of_artifacts", expanding=True)), _V.c.digest.in_(bindparam("digests", expanding=True))
+)
 _IDS_BY_PAIRS = select(_V.c.artifact, _V.c.digest, _V.c.id).where(_PAIRS)
 _highest = select(func.max(_V.c.version)).where(_V.c.artifact == _A.c.name).correlate(_A).scalar_subquery()
 # One statement answers both questions of a step's end: which contents are known, and what is the highest number so
@@ -188,8 +192,7 @@ class Artifacts:
         return [*self._all(_BY_DIGEST, {"digest": digest})]
 
     def _all(self, statement: Select[Any], values: JSON) -> tuple[ArtifactVersion, ...]:
-        rows = self._database.fetch(lambda connection: connection.execute(statement, values).mappings().all())
-        return tuple(ArtifactVersion(**row) for row in rows)
+        return self._database.fetch(lambda connection: ArtifactVersion.many(connection.execute(statement, values)))
 
 
 class Attempts:
@@ -219,13 +222,13 @@ def record_all(
     names = sorted({check_name("artifact", item.artifact) for item in new})
     if lock and names:
         connection.execute(_LOCK, {"names": names})
-    pairs = [*dict.fromkeys([*((item.artifact, item.digest) for item in new), *inputs])]
+    pairs = dict.fromkeys([*((item.artifact, item.digest) for item in new), *inputs])
     known: dict[tuple[str, str], ArtifactVersion] = {}
     highest: dict[str, int] = {}
-    for row in connection.execute(_LOOK_UP, {"pairs": pairs, "names": names}).mappings() if pairs else ():
+    for row in connection.execute(_LOOK_UP, {**_lists(pairs), "names": names}).mappings() if pairs else ():
         if row["id"] is None:
             highest[row["artifact"]] = row["version"]
-        else:
+        elif (row["artifact"], row["digest"]) in pairs:
             known[row["artifact"], row["digest"]] = ArtifactVersion(**row)
     missing = {(item.artifact, item.digest): item for item in new if (item.artifact, item.digest) not in known}
     if missing:
@@ -235,8 +238,15 @@ def record_all(
 
 def ids_by_content(connection: Connection, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """Numbers of versions by (artifact, digest)."""
-    rows = connection.execute(_IDS_BY_PAIRS, {"pairs": [*dict.fromkeys(pairs)]})
-    return {(name, digest): number for name, digest, number in rows}
+    rows = connection.execute(_IDS_BY_PAIRS, _lists(wanted := dict.fromkeys(pairs)))
+    return {(name, digest): number for name, digest, number in rows if (name, digest) in wanted}
+
+
+def _lists(pairs: Iterable[tuple[str, str]]) -> JSON:
+    return {
+        "of_artifacts": [*dict.fromkeys(artifact for artifact, _ in pairs)],
+        "digests": [*dict.fromkeys(digest for _, digest in pairs)],
+    }
 
 
 def _make(

@@ -9,18 +9,16 @@ and turns into a writer is the one thing that no busy timeout helps.
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from ..errors import MetadataUnavailable, MissingExtra, SettingInvalid
 from .columns import dumps, loads
-
-if TYPE_CHECKING:
-    import sqlite3
 
 BUSY_TIMEOUT_MS = 60_000
 WRITE = "windsock_write"
@@ -136,4 +134,7 @@ def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # A lone SELECT needs no BEGIN: SQLite gives it a snapshot of its own.
     if connection.get_execution_options().get(WRITE):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            connection.connection.dbapi_connection.execute("BEGIN IMMEDIATE")  # type: ignore[union-attr]
+        except sqlite3.OperationalError as error:
+            raise OperationalError("BEGIN IMMEDIATE", None, error) from error

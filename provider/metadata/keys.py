@@ -6,6 +6,7 @@ its own row. 128 bits of BLAKE2b: no collision to be expected below 10^18 rows.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 
@@ -19,6 +20,7 @@ def step_run_key(dag_id: str, run_id: str, task_id: str, map_index: int = -1, tr
     return _key("step", dag_id, run_id, task_id, str(map_index), str(try_number))
 
 
+@lru_cache(maxsize=1024)  # a step asks for its own key a dozen times
 def _key(*parts: str) -> str:
     # Each part is preceded by its length: ("a", "bc") and ("ab", "c") must differ.
     text = "".join(f"{len(part)}:{part}" for part in parts)

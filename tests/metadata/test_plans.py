@@ -44,6 +44,13 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Metadata:
     return metadata
 
 
+def finish(metadata: Metadata) -> None:
+    inputs = [EdgeIn(name="x", ref=metadata.artifacts.get(f"a{i}").ref()) for i in range(5)]
+    outputs = [new_artifact(f"a{i}", output=f"o{i}") for i in range(5)]
+    start = Lab(metadata).start("end", run="end")
+    metadata.runs.finish_step(StepFinish(start=start, state="success", inputs=inputs, outputs=outputs))
+
+
 QUERIES: dict[str, Callable[[Metadata], Any]] = {
     "runs": lambda m: m.runs.list(limit=20),
     "runs, next page": lambda m: m.runs.list(limit=20, before=m.runs.list(limit=20).next),
@@ -62,6 +69,10 @@ QUERIES: dict[str, Callable[[Metadata], Any]] = {
     "an artifact": lambda m: (m.artifacts.get("a1"), m.artifacts.get("a1", 1)),
     "artifacts of a digest": lambda m: m.artifacts.by_digest(digest(1)),
     "names of artifacts": lambda m: m.artifacts.names(limit=20),
+    "a step's end": finish,
+    "registering": lambda m: m.models.register(
+        NewModelVersion(model="m1", artifact=m.artifacts.get("a1").ref(), baseline=m.artifacts.get("a2").ref())
+    ),
     "recording": lambda m: m.artifacts.record(new_artifact("a1", 1)),
     "models": lambda m: m.models.list(limit=20),
     "a model": lambda m: (m.models.get("m1"), m.models.get("m1", version=1), m.models.get("m1", alias="production")),
@@ -94,12 +105,13 @@ def test_no_query_reads_a_table_from_end_to_end(full: Metadata, query: str) -> N
     with engine.connect() as connection:
         for sql, values in sent:
             plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
-            assert [line for line in plan if _is_bad(line, plan)] == [], "\n".join([sql, *plan])
+            assert [line for line in plan if _is_bad(line, plan, sql)] == [], "\n".join([sql, *plan])
 
 
-def _is_bad(line: str, plan: list[str]) -> bool:
+def _is_bad(line: str, plan: list[str], sql: str) -> bool:
     words = line.split()
     if words[0] != "SCAN" or not words[1].startswith("windsock_") or words[1] in SMALL:
         return False
-    # A list without a filter is read in the order of an index, up to its limit; anything else is a full scan.
-    return "USING" not in words or any("TEMP B-TREE FOR ORDER BY" in other for other in plan)
+    # A list without a filter is read in the order of an index or of the row numbers, up to its limit.
+    sorts = any("TEMP B-TREE FOR ORDER BY" in other for other in plan)
+    return sorts or not ("ORDER BY" in sql and "LIMIT" in sql)
