@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import base64
 import math
+from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .kernels import DOMAINS, hash_text, strings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Ints = NDArray[np.int64]
 
@@ -37,10 +41,15 @@ class OpaqueColumn:
     def layout(self) -> list[Any]:
         return [self.name, self.kind]
 
-    def merge(self, other: Column) -> OpaqueColumn:
-        kind = self.kind if not isinstance(other, OpaqueColumn) else max(self.kind, other.kind)
-        types = merged_types(self.arrow_type, other.arrow_type)
-        return replace(self, kind=kind, arrow_type=types, rows=self.rows + other.rows, nulls=self.nulls + other.missing)
+    def merge(self, *others: Column) -> OpaqueColumn:
+        parts = [self, *others]
+        return replace(
+            self,
+            kind=max(part.kind for part in parts if isinstance(part, OpaqueColumn)),
+            arrow_type=merged_types(part.arrow_type for part in parts),
+            rows=sum(part.rows for part in parts),
+            nulls=sum(part.missing for part in parts),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {"is": "opaque", "kind": self.kind, "type": self.arrow_type, "rows": self.rows, "nulls": self.nulls}
@@ -128,24 +137,30 @@ class NumericColumn:
             blocks=np.zeros((2 * len(self.group_edges) + 2, 3), np.int64),
         )
 
-    def merge(self, other: Column) -> Column:
-        if isinstance(other, OpaqueColumn):
-            return other.merge(self)
-        assert isinstance(other, NumericColumn)
-        return replace(
-            self,
-            arrow_type=merged_types(self.arrow_type, other.arrow_type),
-            counts=self.counts + other.counts,
-            rows=self.rows + other.rows,
-            nulls=self.nulls + other.nulls,
-            nans=self.nans + other.nans,
-            neg_inf=self.neg_inf + other.neg_inf,
-            pos_inf=self.pos_inf + other.pos_inf,
-            minimum=_extreme(min, self.minimum, other.minimum),
-            maximum=_extreme(max, self.maximum, other.maximum),
-            total=self.total + other.total,
-            squares=self.squares + other.squares,
-            blocks=self.blocks + other.blocks,
+    def merge(self, *others: Column) -> Column:
+        if strange := [other for other in others if isinstance(other, OpaqueColumn)]:
+            return strange[0].merge(self, *(other for other in others if other is not strange[0]))
+        parts: list[NumericColumn] = [self, *others]  # type: ignore[list-item]
+        least = [part.minimum for part in parts if part.minimum is not None]
+        most = [part.maximum for part in parts if part.maximum is not None]
+        return NumericColumn(
+            self.name,
+            self.kind,
+            merged_types(part.arrow_type for part in parts),
+            self.edges,
+            self.group_edges,
+            self.centre,
+            _sum([part.counts for part in parts]),
+            sum([part.rows for part in parts]),
+            sum([part.nulls for part in parts]),
+            sum([part.nans for part in parts]),
+            sum([part.neg_inf for part in parts]),
+            sum([part.pos_inf for part in parts]),
+            min(least, default=None),
+            max(most, default=None),
+            sum([part.total for part in parts]),
+            sum([part.squares for part in parts]),
+            _sum([part.blocks for part in parts]),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -263,21 +278,21 @@ class CategoricalColumn:
             blocks=np.zeros((len(self.group_levels) + 2, 3), np.int64),
         )
 
-    def merge(self, other: Column) -> Column:
-        if isinstance(other, OpaqueColumn):
-            return other.merge(self)
-        assert isinstance(other, CategoricalColumn)
+    def merge(self, *others: Column) -> Column:
+        if strange := [other for other in others if isinstance(other, OpaqueColumn)]:
+            return strange[0].merge(self, *(other for other in others if other is not strange[0]))
+        parts: list[CategoricalColumn] = [self, *others]  # type: ignore[list-item]
         return replace(
             self,
-            arrow_type=merged_types(self.arrow_type, other.arrow_type),
+            arrow_type=merged_types(part.arrow_type for part in parts),
             singletons=0,
-            counts=self.counts + other.counts,
-            rows=self.rows + other.rows,
-            nulls=self.nulls + other.nulls,
-            unseen=self.unseen + other.unseen,
-            smallest=np.union1d(self.smallest, other.smallest)[:SMALLEST],
-            examples=smallest_examples(self.examples, other.examples),
-            blocks=self.blocks + other.blocks,
+            counts=_sum([part.counts for part in parts]),
+            rows=sum([part.rows for part in parts]),
+            nulls=sum([part.nulls for part in parts]),
+            unseen=sum([part.unseen for part in parts]),
+            smallest=np.unique(np.concatenate([part.smallest for part in parts]))[:SMALLEST],
+            examples=smallest_examples([part.examples for part in parts if part.examples]),
+            blocks=_sum([part.blocks for part in parts]),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -336,28 +351,30 @@ def column_from_dict(name: str, data: dict[str, Any]) -> Column:
     return column
 
 
-def smallest_examples(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
-    """Sum two sets of examples and keep those with the smallest hashes.
+def smallest_examples(parts: list[dict[str, int]]) -> dict[str, int]:
+    """Sum sets of examples and keep those with the smallest hashes.
 
     A value kept in the union is kept in each part that has it, so its count is complete: merging is associative.
     """
-    total = {name: first.get(name, 0) + second.get(name, 0) for name in sorted({*first, *second})}
-    if len(total) <= EXAMPLES:
-        return total
-    order = np.argsort(hash_text(strings(list(total))), kind="stable")[:EXAMPLES]
-    names = list(total)
-    return {names[i]: total[names[i]] for i in sorted(order)}
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    names = sorted(total)
+    if len(names) > EXAMPLES:
+        order = np.argsort(hash_text(strings(names)), kind="stable")[:EXAMPLES]
+        names = sorted(names[i] for i in order)
+    return {name: total[name] for name in names}
 
 
-def merged_types(first: str, second: str) -> str:
-    return first if first == second else " | ".join(sorted({*first.split(" | "), *second.split(" | ")}))
+def merged_types(types: Iterable[str]) -> str:
+    found = set(types)
+    return found.pop() if len(found) == 1 else " | ".join(sorted({one for name in found for one in name.split(" | ")}))
+
+
+def _sum(arrays: list[Ints]) -> Ints:
+    total: Ints = np.add.reduce(arrays)
+    return total
 
 
 def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _extreme(choose: Any, first: Any, second: Any) -> Any:
-    if first is None or second is None:
-        return second if first is None else first
-    return choose(first, second)

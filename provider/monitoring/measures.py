@@ -56,32 +56,27 @@ class Pair:
         return s.shares(self.c)
 
     @cached_property
-    def inflations(self) -> tuple[float, float]:
-        """Design effects of the shares of groups, in the reference and in the current rows."""
-        groups = self._groups
-        return self._inflations(slice(None) if groups is None else slice(groups + 1), cumulative=False)
-
-    @cached_property
-    def distance_inflations(self) -> tuple[float, float]:
-        """Design effects of the cumulative distribution, for Kolmogorov-Smirnov."""
-        groups = self._groups or 1
-        if groups < 2:
-            return self.inflations
-        return self._inflations(np.r_[0, groups + 1 : 2 * groups], cumulative=True)
-
-    @property
-    def _groups(self) -> int | None:
-        return len(self.reference.group_edges) + 1 if isinstance(self.reference, NumericColumn) else None
-
-    def _inflations(self, rows: Any, *, cumulative: bool) -> tuple[float, float]:
+    def _designs(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """A window of a few blocks cannot show its own design effect: then the reference's correlation within blocks
         is taken, for blocks of the window's size: 1 + (size - 1) x correlation (Kish 1965)."""
-        reference, size, blocks = s.design_effect(self.reference.blocks[rows], cumulative=cumulative)
-        current, current_size, current_blocks = s.design_effect(self.current.blocks[rows], cumulative=cumulative)
-        if current_blocks < FEW_BLOCKS <= blocks and size > 1:
-            correlation = (reference - 1) / (size - 1)
-            current = max(current, 1 + (current_size - 1) * correlation)
-        return reference, current
+        reference, current = _design(self.reference), _design(self.current)
+        pairs = []
+        for first, second in ((reference.groups, current.groups), (reference.cumulative, current.cumulative)):
+            if current.blocks < FEW_BLOCKS <= reference.blocks and reference.block > 1:
+                correlation = (first - 1) / (reference.block - 1)
+                second = max(second, 1 + (current.block - 1) * correlation)  # noqa: PLW2901
+            pairs.append((first, second))
+        return pairs[0], pairs[1]
+
+    @property
+    def inflations(self) -> tuple[float, float]:
+        """Design effects of the shares of groups, in the reference and in the current rows."""
+        return self._designs[0]
+
+    @property
+    def distance_inflations(self) -> tuple[float, float]:
+        """Design effects of the cumulative distribution, for Kolmogorov-Smirnov."""
+        return self._designs[1]
 
     @property
     def effective(self) -> tuple[float, float]:
@@ -150,6 +145,15 @@ class Pair:
     @property
     def association(self) -> tuple[str, float, float]:
         return "chi_square", *self.chi_square
+
+
+def _design(column: Any) -> s.DesignEffect:
+    found: s.DesignEffect | None = column.__dict__.get("_design")
+    if found is None:
+        groups = len(column.group_edges) + 1 if isinstance(column, NumericColumn) else None
+        found = s.design_effect(column.blocks, groups)
+        column.__dict__["_design"] = found
+    return found
 
 
 # Positions of a number's cells ----------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import reduce
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -48,23 +47,27 @@ class DriftProfile:
     created_at: datetime | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
 
-    def merge(self, other: DriftProfile) -> DriftProfile:
-        """Both windows in one. Raises ``ProfileMismatch`` when the layouts differ."""
-        if self.edges_id != other.edges_id:
-            raise ProfileMismatch(
-                f"A profile with edges {self.edges_id} cannot be merged with one with edges {other.edges_id}: "
-                "they were made against different baselines.",
-                hint="Profile both against the same baseline: profile_against(baseline, data).",
-                edges=(self.edges_id, other.edges_id),
-            )
-        windows = [w for w in (self.window, other.window) if w]
+    def merge(self, *others: DriftProfile) -> DriftProfile:
+        """All windows in one. Raises ``ProfileMismatch`` when the layouts differ."""
+        for other in others:
+            if self.edges_id != other.edges_id:
+                raise ProfileMismatch(
+                    f"A profile with edges {self.edges_id} cannot be merged with one with edges {other.edges_id}: "
+                    "they were made against different baselines.",
+                    hint="Profile both against the same baseline: profile_against(baseline, data).",
+                    edges=(self.edges_id, other.edges_id),
+                )
+        parts = [self, *others]
+        windows = [part.window for part in parts if part.window]
         return replace(
             self,
-            rows=self.rows + other.rows,
-            columns={name: column.merge(other.columns[name]) for name, column in self.columns.items()},
-            extra=tuple(sorted({*self.extra, *other.extra})),
+            rows=sum(part.rows for part in parts),
+            columns={
+                name: column.merge(*[other.columns[name] for other in others]) for name, column in self.columns.items()
+            },
+            extra=tuple(sorted({name for part in parts for name in part.extra})),
             window=(min(w[0] for w in windows), max(w[1] for w in windows)) if windows else None,
-            created_at=max((t for t in (self.created_at, other.created_at) if t), default=None),
+            created_at=max((part.created_at for part in parts if part.created_at), default=None),
             source={"type": "merged"},
         )
 
@@ -133,7 +136,8 @@ class DriftProfile:
 
 def merge(profiles: Iterable[DriftProfile]) -> DriftProfile:
     """The sum of profiles of the same layout, in any order."""
-    return reduce(DriftProfile.merge, profiles)
+    first, *rest = profiles
+    return first.merge(*rest)
 
 
 def edges_id(columns: Mapping[str, Column], roles: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ where a p-value is needed: its import costs as much as scanning half a million r
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -180,27 +180,41 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
 # Rows that are not independent ----------------------------------------------------------------------------------------
 
 
-def design_effect(blocks: NDArray[np.int64], *, cumulative: bool = False) -> tuple[float, float, int]:
-    """How much more shares vary between blocks of rows than independent rows would; ≥ 1.
+class DesignEffect(NamedTuple):
+    """How much more shares vary between blocks of rows than independent rows would; ≥ 1."""
 
-    ``blocks`` are the sums of ``kernels.block_sums``. The variance of the ratio Σh/Σm over blocks against p(1-p)/M. For
-    groups: first order of Rao and Scott (1981), the mean with weights 1 - p. With ``cumulative`` the ``h`` are
-    cumulative counts, whose variance is what a Kolmogorov-Smirnov distance has (five times that of the groups when
-    blocks differ in their mean): the mean with weights p(1-p). Also returns the size-weighted mean block and the number
-    of blocks. Fewer than four blocks tell nothing: 1.
+    groups: float
+    """Of the shares of groups: first order of Rao and Scott (1981)."""
+    cumulative: float
+    """Of the cumulative distribution, which a Kolmogorov-Smirnov distance is about. Where blocks differ in their mean it
+    is five times that of the groups."""
+    block: float
+    """Size-weighted mean number of rows in a block."""
+    blocks: int
+
+
+def design_effect(blocks: NDArray[np.int64], groups: int | None = None) -> DesignEffect:
+    """The design effects from the sums of ``kernels.block_sums``.
+
+    The variance of the ratio Σh/Σm over blocks, against p(1-p)/M of independent rows. Row 0 holds the blocks' sizes,
+    then come ``groups`` rows of groups (default: all) and the rows of their cumulative counts. Averaged over groups
+    with weights 1 - p, over cumulative shares with weights p(1-p). Fewer than four blocks tell nothing: 1.
     """
-    count, rows, square = (float(x) for x in blocks[0])
+    count, rows, square = blocks[0].tolist()
     size = square / rows if rows else 0.0
     if count < 4 or not rows:
-        return 1.0, size, int(count)
-    h, hh, mh = blocks[1:].astype(float).T
-    p = h / rows
+        return DesignEffect(1.0, 1.0, size, count)
+    sums = blocks[1:].astype(float)
+    p = sums[:, 0] / rows
     variance = p * (1 - p)
-    inside = variance > 0
-    if not inside.any() or (not cumulative and inside.sum() < 2):
-        return 1.0, size, int(count)
-    p, hh, mh, variance = p[inside], hh[inside], mh[inside], variance[inside]
-    spread = np.maximum(hh - 2 * p * mh + p * p * square, 0.0) * count / (count - 1) / rows
-    if cumulative:
-        return max(1.0, float(spread.sum() / variance.sum())), size, int(count)
-    return max(1.0, float(((1 - p) * spread / variance).sum() / (len(p) - 1))), size, int(count)
+    spread = (sums[:, 1] - p * (2 * sums[:, 2] - p * square)).clip(0.0) * (count / (count - 1) / rows)
+    cut = len(p) if groups is None else groups
+    inside = variance[:cut] > 0
+    kept = int(inside.sum())
+    of_groups = 1.0
+    if kept > 1:
+        # (1 - p) / (p (1 - p)) is 1 / p
+        of_groups = float((spread[:cut][inside] / p[:cut][inside]).sum()) / (kept - 1)
+    total = float(variance[cut:].sum())
+    cumulative = float(spread[cut:].sum()) / total if total > 0 else of_groups
+    return DesignEffect(max(of_groups, 1.0), max(cumulative, 1.0), size, count)

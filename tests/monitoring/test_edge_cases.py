@@ -60,7 +60,11 @@ CASES = {
     # numbers
     "shift0.5_plus_one_outlier_1e12": (normal(1), with_first(normal(2, mean=0.5), n1=1e12), "drift"),
     "no_shift_plus_one_outlier_1e12": (normal(1), with_first(normal(2), n1=1e12), "no"),
-    "outlier_1e12_in_both_shift0.5": (with_first(normal(1), n1=1e12), with_first(normal(2, mean=0.5), n1=1e12), "drift"),
+    "outlier_1e12_in_both_shift0.5": (
+        with_first(normal(1), n1=1e12),
+        with_first(normal(2, mean=0.5), n1=1e12),
+        "drift",
+    ),
     "t3_scale1.25": (
         np.random.default_rng(1).standard_t(3, N),
         1.25 * np.random.default_rng(2).standard_t(3, N),

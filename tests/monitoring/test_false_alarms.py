@@ -12,7 +12,6 @@ from windsock.provider.monitoring.profile import build_profile, profile_against
 COLUMNS = 100
 
 
-
 def text(weights):
     weights = np.asarray(weights, float)
     weights /= weights.sum()

@@ -63,7 +63,11 @@ class TestEvidence:
     def test_chi_square_p_is_uniform_when_nothing_changed(self):
         rng = np.random.default_rng(3)
         p = [
-            float(s.chi_square_p(*s.chi_square(rng.multinomial(4000, np.ones(10) / 10), rng.multinomial(900, np.ones(10) / 10))))
+            float(
+                s.chi_square_p(
+                    *s.chi_square(rng.multinomial(4000, np.ones(10) / 10), rng.multinomial(900, np.ones(10) / 10))
+                )
+            )
             for _ in range(1000)
         ]
         assert scipy.stats.kstest(p, "uniform").pvalue > 0.001
@@ -120,20 +124,20 @@ def sums_of(values, block, edges=np.linspace(-1.5, 1.5, 9)):
 class TestDesignEffect:
     def test_is_about_one_for_independent_rows(self):
         values = np.random.default_rng(1).normal(size=80_000)
-        effect, size, blocks = s.design_effect(sums_of(values, 2000))
-        assert 1.0 <= effect < 1.35
-        assert (size, blocks) == (2000, 40)
+        found = s.design_effect(sums_of(values, 2000))
+        assert 1.0 <= found.groups < 1.35
+        assert (found.block, found.blocks) == (2000, 40)
 
     def test_is_as_measured_for_block_effects_of_a_tenth_sd(self):
         rng = np.random.default_rng(2)
         effects = []
         for _ in range(20):
             shift = np.repeat(rng.normal(0, 0.1, 40), 2000)
-            effects.append(s.design_effect(sums_of(rng.normal(size=80_000) + shift, 2000))[0])
+            effects.append(s.design_effect(sums_of(rng.normal(size=80_000) + shift, 2000)).groups)
         assert np.mean(effects) == pytest.approx(3.1, abs=0.5)
 
     def test_one_block_tells_nothing(self):
-        assert s.design_effect(sums_of(np.random.default_rng(1).normal(size=500), 2000))[0] == 1.0
+        assert s.design_effect(sums_of(np.random.default_rng(1).normal(size=500), 2000)).groups == 1.0
 
 
 class TestNothing:
