@@ -6,28 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .base import WindsockOperator
+from ..provider.steps import validate_data
+from .calls import BuiltInStepOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class ValidateDataOperator(WindsockOperator):
+class ValidateDataOperator(BuiltInStepOperator):
     """Checks a table against expectations (Great Expectations by default) before anything is built on it.
 
-    The full result is stored as an artifact with lineage to the data. A failed ``critical`` expectation fails the task
+    It is the step ``windsock.provider.steps.validate_data`` as a task of your own DAG: its full result is an artifact, with
+    lineage to the data. A failed ``critical`` expectation fails the task
     without retries (the data will not be better in a minute), skips what follows, or warns, as ``on_failure`` says.
-    XCom: ``{"passed", "rows", "failed", "checks", "uri"}``.
+    XCom: ``{"output": Ref}`` of ``{"passed", "rows", "checks", "summary"}``.
 
     :param data: ``{"output": Ref}`` of a step task's XCom, a ``Ref``, or a path of a Parquet or CSV file or folder (templated).
     :param expectations: ``[{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "age"}}, …]``, or the path
-        of a JSON or YAML file that holds them (a whole suite exported by Great Expectations works) (templated).
+        of a JSON or YAML file that holds them (a whole suite exported by Great Expectations works), read when the DAG is parsed.
     :param on_failure: ``fail`` (default), ``skip`` or ``warn``.
-    :param name: name of the result's artifact; default: the task id.
     """
-
-    template_fields: Sequence[str] = ("data", "expectations", *WindsockOperator.template_fields)
-    template_fields_renderers = {"data": "json", "expectations": "json"}  # noqa: RUF012 - Airflow's own declaration
 
     def __init__(
         self,
@@ -35,48 +33,29 @@ class ValidateDataOperator(WindsockOperator):
         data: Any,
         expectations: Sequence[Mapping[str, Any]] | str,
         on_failure: Literal["fail", "skip", "warn"] = "fail",
-        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         if on_failure not in ("fail", "skip", "warn"):
             raise ValueError(f"on_failure is {on_failure!r}; it must be fail, skip or warn.")
-        super().__init__(**kwargs)
-        self.data = data
-        self.expectations = expectations
+        arguments = {"data": data, "expectations": load_expectations(expectations)}
+        super().__init__(function=validate_data, arguments=arguments, **kwargs)
         self.on_failure = on_failure
-        self.name = name
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> dict[str, Any] | None:
         from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-        from ..provider.validation.base import DataValidator
-        from .recording import record_task
-
-        with record_task(self, context, step="validate_data") as task:
-            table = task.read_table(self.data)
-            validator = self.loaded_stack.component("data_validator")
-            if not isinstance(validator, DataValidator):
-                raise TypeError(f"{type(validator).__name__} is no DataValidator.")
-            result = validator.validate(table, load_expectations(self.expectations))
-            task.log_metric("failed_expectations", len(result.failed))
-            task.log_metric("rows", result.rows)
-            stored = task.save(result.to_dict(), name=self.name or self.task_id)
-        self.log.info(result.summary())
-        if not result.passed and self.on_failure != "warn":
-            raise (AirflowSkipException if self.on_failure == "skip" else AirflowFailException)(result.summary())
-        return {
-            "passed": result.passed,
-            "rows": result.rows,
-            "failed": len(result.failed),
-            "checks": len(result.checks),
-            "uri": stored["uri"],
-        }
+        outputs = super().execute(context)
+        if outputs and self.on_failure != "warn":
+            result = self.value(outputs)
+            if not result["passed"]:
+                raise (AirflowSkipException if self.on_failure == "skip" else AirflowFailException)(result["summary"])
+        return outputs
 
 
 def load_expectations(given: Sequence[Mapping[str, Any]] | str) -> list[Mapping[str, Any]]:
     """Expectations from a list, or from a JSON or YAML file. Raises ``DataUnreadable``."""
     if not isinstance(given, str):
-        return list(given)
+        return [dict(one) for one in given]
     import yaml
 
     from ..provider.errors import DataUnreadable

@@ -12,9 +12,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ...errors import ConfigurationError, WindsockError
@@ -33,19 +34,37 @@ class PrivateAirflow:
 
     Every process it starts, and whatever those start, carries ``AIRFLOW_HOME`` of this folder in its environment: that
     is how :meth:`stop` finds them all, those of an earlier demo that was killed included, and touches nothing else.
+
+    ``environment`` wins over everything else. ``users`` are names to roles of Airflow's simple auth manager;
+    ``admin`` is the one who asks unless :meth:`request` is told otherwise.
     """
 
-    def __init__(self, folder: Path, dags: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        dags: Path,
+        environment: Mapping[str, str],
+        *,
+        components: Sequence[str] = COMPONENTS,
+        users: Mapping[str, str] = MappingProxyType({USER: "admin"}),
+    ) -> None:
         self.folder = folder
         self.home = folder / "airflow"
         self.logs = folder / "logs"
-        self.password = secrets.token_urlsafe(9)
+        self.components = tuple(components)
+        self.users = dict(users)
+        self.passwords = {user: secrets.token_urlsafe(9) for user in users}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._files = ExitStack()
-        self._token: str | None = None
+        self._tokens: dict[str, str] = {}
         self.port, log_port, trigger_log_port = _free_ports(3)
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {**os.environ, **self._configuration(dags, log_port, trigger_log_port), **environment}
+
+    @property
+    def password(self) -> str:
+        """The password of ``admin``."""
+        return self.passwords[USER]
 
     def prepare(self) -> None:
         """An empty home. Refuses a folder that is not a demo's."""
@@ -60,7 +79,7 @@ class PrivateAirflow:
         (self.folder / _MARKER).write_text("This folder is deleted and made anew by each `windsock demo`.\n")
         passwords = self.home / "passwords.json"
         passwords.touch(mode=0o600)
-        passwords.write_text(json.dumps({USER: self.password}))
+        passwords.write_text(json.dumps(self.passwords))
 
     def migrate(self) -> None:
         with (self.logs / "migrate.log").open("wb") as log:
@@ -75,7 +94,7 @@ class PrivateAirflow:
             raise self._failure("airflow db migrate failed", "migrate")
 
     def start(self) -> None:
-        for name in COMPONENTS:
+        for name in self.components:
             log = self._files.enter_context((self.logs / f"{name}.log").open("wb"))
             # A session of its own: Ctrl-C reaches this process only, which then stops the others in order.
             self._processes[name] = subprocess.Popen(  # noqa: S603
@@ -88,8 +107,8 @@ class PrivateAirflow:
             )
 
     def wait_until_healthy(self, timeout: float = 180.0) -> None:
-        """Until all four report a heartbeat."""
-        wanted = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+        """Until all that were started report a heartbeat."""
+        wanted = ("metadatabase", *(name.replace("-", "_") for name in self.components if name != "api-server"))
 
         def healthy() -> bool:
             self.check_alive()
@@ -120,12 +139,11 @@ class PrivateAirflow:
         self._files.close()
         stop_all(self.home)
 
-    def request(self, method: str, path: str, body: Any = None, *, token: bool = True) -> Any:
+    def request(self, method: str, path: str, body: Any = None, *, user: str = USER, token: bool = True) -> Any:
         """One call of the REST API; returns the JSON of its answer."""
         headers = {"Content-Type": "application/json"}
         if token:
-            self._token = self._token or self._login()
-            headers["Authorization"] = f"Bearer {self._token}"
+            headers["Authorization"] = f"Bearer {self.token(user)}"
         data = None if body is None else json.dumps(body).encode()
         call = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)  # noqa: S310 - http
         with urllib.request.urlopen(call, timeout=30) as answer:  # noqa: S310
@@ -180,9 +198,12 @@ class PrivateAirflow:
             )
         return run
 
-    def _login(self) -> str:
-        body = {"username": USER, "password": self.password}
-        return str(self.request("POST", "/auth/token", body, token=False)["access_token"])
+    def token(self, user: str = USER) -> str:
+        """What the user proves to be the user with; asked for once."""
+        if user not in self._tokens:
+            body = {"username": user, "password": self.passwords[user]}
+            self._tokens[user] = str(self.request("POST", "/auth/token", body, token=False)["access_token"])
+        return self._tokens[user]
 
     def _failure(self, message: str, log: str) -> DemoFailed:
         path = self.logs / f"{log}.log"
@@ -198,7 +219,7 @@ class PrivateAirflow:
                 "parallelism": 4,
                 "fernet_key": "",
                 "auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
-                "simple_auth_manager_users": f"{USER}:admin",
+                "simple_auth_manager_users": ",".join(f"{name}:{role}" for name, role in self.users.items()),
                 "simple_auth_manager_passwords_file": self.home / "passwords.json",
                 "execution_api_server_url": f"{self.url}/execution/",
             },

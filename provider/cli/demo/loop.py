@@ -147,7 +147,7 @@ class Demo:
                 len(self.story.versions) == 2 and self.story.versions[1].version == 2, "version 2 in production"
             )
             self._await_answers_from("2")
-        self.story.promotion = self.metadata.models.history(MODEL, "production")[-1]
+        self.story.promotion = self.metadata.models.history(MODEL, "production")[0]
         outcomes = "; ".join(str(gate["detail"]) for gate in self.story.promotion.gates)
         self._say(f"{MODEL} version 2 is in production and answers: {outcomes}")
         tally = self.traffic.tally if self.traffic else None
@@ -165,7 +165,7 @@ class Demo:
         root = Stack.load().artifact_store.root
         with self._chapter("trace", "one answer → prediction → model → run → step → data"):
             row = wait_for(lambda: reader.find(root, self.story.request_id), 60, "the prediction to be in the log")
-            node = f"model:{row['model_name']}@{row['version']}"
+            node = f"model:{row['model']}@{row['version']}"
             self.story.lineage = self.metadata.lineage.graph(node, direction="up")
             kinds = {found.kind for found in self.story.lineage.nodes}
             self._expect(
