@@ -72,7 +72,11 @@ def deploy(
     except BaseException as error:
         _restore(metadata, deployer, present, pending, actor=actor, error=error)
         raise
-    return _finish(metadata, pending, state, present, actor)
+    try:
+        return _finish(metadata, pending, state, actor)
+    except Conflict:
+        _yield_to_the_winner(metadata, deployer, store, name)
+        raise
 
 
 def roll_back(
@@ -180,12 +184,18 @@ def _put(
     return metadata.deployments.put(record, expected_revision=expected, actor=actor, reason=reason, action=action)
 
 
-def _finish(
-    metadata: Metadata, pending: Deployment, state: DeploymentState, present: Deployment | None, actor: str
-) -> Deployment:
-    """Record that the version is served; if somebody else took the record over meanwhile, theirs counts."""
+def _finish(metadata: Metadata, pending: Deployment, state: DeploymentState, actor: str) -> Deployment:
+    """Record that the version is served. Raises ``Conflict`` if somebody else took the record over meanwhile."""
     done = pending.model_copy(update={"phase": "ready", "url": state.url, "handle": dict(state.handle)})
     return metadata.deployments.put(done, expected_revision=pending.revision, actor=actor, action="ready")
+
+
+def _yield_to_the_winner(metadata: Metadata, deployer: Deployer, store: ArtifactStore, name: str) -> None:
+    """Somebody deployed at the same time and has the record; but of the two servers, this process's came last."""
+    winner = metadata.deployments.find(name)
+    if winner is not None and winner.phase in ("pending", "ready"):
+        wanted = metadata.models.get(winner.model, version=winner.version)
+        deployer.deploy(_request(name, wanted, store))
 
 
 def _restore(

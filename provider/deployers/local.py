@@ -250,6 +250,7 @@ class LocalDeployer(Deployer):
     def _stop(self, folder: Path) -> None:
         """End all processes of a deployment, gently if they listen."""
         lock = folder / state.LOCK
+        stored = state.read(folder)
         if is_locked(lock):
             with contextlib.suppress(OSError):
                 sockets.ask(folder, state.CONTROL, {"order": "stop"}, 10.0)
@@ -258,6 +259,8 @@ class LocalDeployer(Deployer):
                 time.sleep(0.02)
             if is_locked(lock):
                 self._kill_supervisor(folder)
+        if stored is not None:
+            Process.from_dict(stored["supervisor"]).wait(STOP_TIMEOUT)
         for process in _workers(folder):
             process.kill(signal.SIGINT)
         for process in _workers(folder):

@@ -88,6 +88,7 @@ class Supervisor:
         control = await asyncio.start_unix_server(
             self._serve_order, sock=sockets.bind_private(self.folder, state.CONTROL), limit=2**26
         )
+        self._save()
         self._background(self._watch_for_hangs())
         await self._stopped.wait()
         control.close()
