@@ -197,7 +197,7 @@ def _chains(stack: Stack, times: int) -> tuple[float, float]:
     """
     short, long = _chain(1), _chain(21)
     seconds: dict[Any, list[float]] = {short: [], long: []}
-    for _ in range(times + 2):  # in turns; the first two warm up
+    for _ in range(4 * times + 2):  # in turns; the first two warm up
         for chain in (short, long):
             started = time.perf_counter()
             chain.run(stack=stack)
