@@ -37,7 +37,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def bind_processor(self, dialect: Dialect) -> _Processor:
         if dialect.name == "sqlite":
-            return lambda value: None if value is None else as_utc(value).isoformat(timespec="microseconds")
+            return _text_of_time()
         return lambda value: None if value is None else as_utc(value)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> _Processor:
@@ -47,11 +47,25 @@ class UtcDateTime(TypeDecorator[datetime]):
         return lambda value: None if value is None else value.astimezone(timezone.utc)
 
 
+def _text_of_time() -> _Processor:
+    last: tuple[datetime | None, str | None] = (None, None)
+
+    def text(value: datetime | None) -> str | None:
+        nonlocal last
+        known, written = last  # one tuple, so that a thread never sees half of another's
+        if value is not known:
+            written = None if value is None else as_utc(value).isoformat(timespec="microseconds")
+            last = (value, written)
+        return written
+
+    return text  # a thousand metrics of one moment are formatted once
+
+
 def as_utc(value: datetime) -> datetime:
     """``value`` in UTC. Raises ``ValueError`` when it is naive."""
     if value.tzinfo is None:
         raise ValueError(f"{value!r} has no time zone; use datetime.now(timezone.utc)")
-    return value.astimezone(timezone.utc)
+    return value if value.tzinfo is timezone.utc else value.astimezone(timezone.utc)
 
 
 class Number(TypeDecorator[float]):
