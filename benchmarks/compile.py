@@ -10,8 +10,10 @@ import gc
 import json
 import statistics
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SIZES = (10, 100, 1000)
 

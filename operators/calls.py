@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,8 @@ from .conditions import FanOutOperator
 from .steps import StepCall, StepOperator
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow.sdk import DAG
 
     from ..provider.pipelines.spec import Argument, StepSpec
@@ -64,7 +65,7 @@ def bind_step(
 
 
 def _free_id(dag: DAG, step: Any) -> str:
-    group = TaskGroupContext.get_current(dag)
+    group: Any = TaskGroupContext.get_current(dag)
     number, name = 1, step.name
     while (group.child_id(name) if group else name) in dag.task_dict:
         if step.fixed_name:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -13,6 +12,8 @@ from ..provider.pipelines.expressions import write
 from ..provider.pipelines.spec import leaves
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from airflow.sdk import Context
 
     from ..provider.pipelines.spec import ConditionSpec, StepSpec
@@ -60,12 +61,13 @@ class ConditionOperator(BaseOperator, SkipMixin):
     def execute(self, context: Context) -> bool | None:
         """Returns True, or raises ``DownstreamTasksSkipped``."""
         from ..provider.runtime.conditions import evaluate
+        from ..provider.runtime.wiring import MISSING
         from . import binding
 
         call = self.condition
         given = iter(zip(leaves(call.condition.expression), self.inputs, strict=True))
         bound = {id(leaf): binding.bind_argument(leaf, value) for leaf, value in given}
-        if any(value is binding.MISSING for value in bound.values()):
+        if any(value is MISSING for value in bound.values()):
             raise AirflowSkipException(f'An output that condition "{call}" looks at was skipped.')
         loader = _Loader(call.stack)
         holds = evaluate(call.condition.expression, lambda leaf: loader(bound[id(leaf)]))
@@ -94,8 +96,9 @@ class FanOutOperator(BaseOperator):
         self.step = step
         self.inputs = inputs if inputs is not None else {}
 
-    def execute(self, context: Context) -> list[dict[str, int]]:  # noqa: ARG002
+    def execute(self, context: Context) -> list[dict[str, int]]:
         """Raises ``PipelineInvalid`` if what the step is to run over is no list."""
+        from ..provider.runtime.wiring import MISSING
         from . import binding
 
         step: StepSpec = self.step.step
@@ -104,7 +107,7 @@ class FanOutOperator(BaseOperator):
         for name, argument in step.arguments:
             if name in step.mapped:
                 bound = binding.bind_argument(argument, self.inputs.get(name))
-                if bound is binding.MISSING:
+                if bound is MISSING:
                     raise AirflowSkipException(f'The list that step "{step.name}" runs over was skipped.')
                 lengths[name] = _length(step.name, name, loader(bound))
         items: list[dict[str, int]] = [{}]

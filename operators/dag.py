@@ -114,9 +114,7 @@ def airflow_task_group(
     if dag is not None:  # given as None, it would hide the DAG whose block is open
         group_kwargs["dag"] = dag
     group = TaskGroup(group_id or pipeline.name, **group_kwargs)
-    parameters = {
-        p.name: _bound(pipeline.bound[p.name] if p.name in pipeline.bound else p.default) for p in spec.parameters
-    }
+    parameters = {p.name: _bound(pipeline.bound.get(p.name, p.default)) for p in spec.parameters}
     _Rendering(plan, group.dag, group, parameters, stack).render()
     return group
 
@@ -157,16 +155,14 @@ def _documentation(pipeline: Pipeline) -> str | None:
 class _Rendering:
     """One plan on its way into one DAG."""
 
-    def __init__(
-        self, plan: DagPlan, dag: DAG, root: TaskGroup, parameters: Mapping[str, Any], stack: str | None
-    ) -> None:
+    def __init__(self, plan: DagPlan, dag: DAG, root: Any, parameters: Mapping[str, Any], stack: str | None) -> None:
         self.plan = plan
         self.dag = dag
         self.parameters = parameters
         self.stack = stack
         chosen = {**dag.default_args, **root.default_args}
         self.defaults = {key: value for key, value in RETRIES.items() if key not in chosen}
-        self.groups: dict[str | None, TaskGroup] = {None: root}
+        self.groups: dict[str | None, Any] = {None: root}
         self.tasks: dict[str, Any] = {}
 
     def render(self) -> None:

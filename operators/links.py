@@ -16,7 +16,7 @@ class LineageLink(BaseOperatorLink):
 
     name = "Lineage"
 
-    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         """Evaluated in the worker once, then kept as an XCom; it must be absolute when the UI has a path of its own."""
         from airflow.sdk.configuration import conf
 
@@ -29,7 +29,7 @@ class DriftReportLink(BaseOperatorLink):
 
     name = "Drift report"
 
-    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
+    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
         from airflow.sdk.configuration import conf
 
         report = getattr(operator, "report_id", None)

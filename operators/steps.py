@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -12,6 +11,8 @@ from ..provider.pipelines.spec import stable
 from .links import LineageLink
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from airflow.sdk import Context
 
     from ..provider.metadata import Metadata
@@ -195,9 +196,7 @@ def _label(mapped: Sequence[str], arguments: Mapping[str, Bound], item: Mapping[
     return ", ".join(parts)
 
 
-def task_for_step(
-    step: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], mapped: Mapping[str, Any] | None
-) -> Any:
+def task_for_step(step: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], mapped: Mapping[str, Any] | None) -> Any:
     """The task that calling ``step`` makes inside ``with DAG(...)``; None when no DAG is open."""
     from airflow.sdk.definitions._internal.contextmanager import DagContext
 

@@ -36,7 +36,7 @@ class StepOutput(PlainXComArg):
     def __repr__(self) -> str:
         return f"<output {self}>"
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]
         return hash((id(self.operator), self.output))
 
 

@@ -10,13 +10,14 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from airflow.sdk import DAG
 
 _HOME = Path(tempfile.mkdtemp(prefix="windsock-airflow-"))

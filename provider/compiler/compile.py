@@ -43,16 +43,14 @@ def compile_pipeline(spec: PipelineSpec, stack: Mapping[str, Any] | None = None)
     for step in spec.ordered():
         for name in reversed(spec.branch(step.condition)):
             if name in pending:
-                tasks.append(_condition(pending.pop(name), members))
+                tasks.append(_condition(pending.pop(name), members))  # noqa: PERF401 - a branch, not a list
         tasks.extend(_step(spec, step, places, fan_outs))
     tasks.extend(_condition(condition, members) for condition in pending.values())
     groups = {group: None for task in tasks if task.group for group in _prefixes(task.group)}
     return DagPlan(spec, stack["name"] if stack else None, tuple(_exits(tasks)), tuple(groups))
 
 
-def _step(
-    spec: PipelineSpec, step: StepSpec, places: _Places, fan_outs: Mapping[str, str]
-) -> Iterator[TaskPlan]:
+def _step(spec: PipelineSpec, step: StepSpec, places: _Places, fan_outs: Mapping[str, str]) -> Iterator[TaskPlan]:
     compute, operator, options = places.of(step)
     settings = _settings(step.options)
     if step.optional and not step.teardown:
@@ -119,7 +117,7 @@ def _fan_outs(spec: PipelineSpec) -> dict[str, str]:
 
 
 def _items(spec: PipelineSpec, step: StepSpec) -> str | tuple[Mapping[str, int], ...] | None:
-    """What a mapped step runs over: known items, the mapped step whose instances it follows, or None: ask at run time."""
+    """What a mapped step runs over: items known now, the mapped step that it follows, or None: ask at run time."""
     arguments = dict(step.arguments)
     over = [arguments[name] for name in step.mapped]
     if all("value" in argument for argument in over):
@@ -180,7 +178,7 @@ class _Places:
 
     def __init__(self, stack: Mapping[str, Any] | None) -> None:
         self.stack = (stack or {}).get("name", "local")
-        self.entries: Mapping[str, Any] = (stack or {}).get("compute") or _LOCAL
+        self.entries: Mapping[str, Any] = {**_LOCAL, **((stack or {}).get("compute") or {})}
         self._known: dict[str | None, tuple[str, bool, Mapping[str, Any]]] = {}
 
     def of(self, step: StepSpec) -> tuple[str | None, str, Mapping[str, Any] | None]:
@@ -225,8 +223,8 @@ class _Places:
             raise PipelineInvalid(
                 f'Step "{step.name}" runs on compute "{name}", and this version of Windsock has no operator for '
                 f'flavor "{flavor}" yet.',
-                hint=f'Known: {", ".join(known("compute"))}. "{name}: {{flavor: local}}" in stack "{self.stack}" runs it '
-                "in the Airflow worker.",
+                hint=f'Known: {", ".join(known("compute"))}. "{name}: {{flavor: local}}" in stack "{self.stack}" runs '
+                "it in the Airflow worker.",
                 step=step.name,
                 flavor=flavor,
             )
@@ -252,4 +250,6 @@ def sources(task: TaskPlan) -> list[str]:
         return task.condition.upstream()
     if task.step is None:
         return []
-    return list({leaf["step"]: None for _, argument in task.step.arguments for leaf in leaves(argument) if "step" in leaf})
+    return list(
+        {leaf["step"]: None for _, argument in task.step.arguments for leaf in leaves(argument) if "step" in leaf}
+    )

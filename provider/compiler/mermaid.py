@@ -23,10 +23,12 @@ def mermaid(spec: PipelineSpec) -> str | None:
     for step in spec.steps:
         shape = ("([", "])") if step.teardown else ("[[", "]]") if step.mapped else ("[", "]")
         lines.append(f"  {ids[step.name]}{shape[0]}{_quoted(step.name)}{shape[1]}")
-    for condition in spec.conditions:
-        lines.append(f"  {ids[condition.name]}{{{{{_quoted(write(condition.expression, short=True))}}}}}")
+    lines += [
+        f"  {ids[condition.name]}{{{{{_quoted(write(condition.expression, short=True))}}}}}"
+        for condition in spec.conditions
+    ]
     for step in spec.steps:
-        edges = {}
+        edges: dict[str, None] = {}
         for _, argument in step.arguments:
             for leaf in leaves(argument):
                 if "step" in leaf:

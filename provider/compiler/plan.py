@@ -24,9 +24,10 @@ class TaskPlan:
     ``step`` is what a ``step`` task runs, and what a ``fan_out`` task makes the items for; ``condition`` is what a
     ``condition`` task decides. ``settings`` are Airflow's own operator arguments, durations in seconds. ``upstream``
     are the tasks it waits for without taking anything from them (what it takes is in the step's arguments).
-    ``items``, of a mapped step: the mapped step whose instances it follows one by one, the
-    fan-out task that lists them, or the list itself: ``{argument: index of the element}`` for each instance. ``skips`` are the tasks that a
-    condition skips when it does not hold. ``compute`` is the name of the place in the stack (None: the default), and
+
+    ``items``, of a mapped step: the mapped step whose instances it follows one by one, the fan-out task that lists
+    them, or the list itself: ``{argument: index of the element}`` for each instance. ``skips`` are the tasks that a
+    condition skips when it does not hold. ``compute`` is the name of the place in the stack (None: in the worker), and
     ``options`` what stands there.
     """
 

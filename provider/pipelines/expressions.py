@@ -27,7 +27,7 @@ _COMPARE: dict[type[ast.cmpop], str] = {
 _CONSTANTS = {"true": True, "false": False, "null": None}
 
 
-class Unreadable(ValueError):
+class UnreadableError(ValueError):
     """The text is no reference or condition; the message says what is wrong."""
 
 
@@ -73,11 +73,11 @@ def _step(name: str, short: bool) -> str:
 
 
 def read(text: str, names: Names) -> Expression | Argument:
-    """A condition, or a single reference. Raises :class:`Unreadable`."""
+    """A condition, or a single reference. Raises :class:`UnreadableError`."""
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
-        raise Unreadable(f"{text.strip()!r} cannot be read: {error.msg}") from None
+        raise UnreadableError(f"{text.strip()!r} cannot be read: {error.msg}") from None
     return _expression(tree, names)
 
 
@@ -100,10 +100,10 @@ def _expression(node: ast.expr, names: Names) -> Expression | Argument:
         return {"op": "not", "left": _truth(node.operand, names)}
     if isinstance(node, ast.Compare):
         if len(node.ops) > 1:
-            raise Unreadable(f"{ast.unparse(node)!r} compares more than two things: combine comparisons with `and`")
+            raise UnreadableError(f"{ast.unparse(node)!r} compares more than two things: combine them with `and`")
         compare = _COMPARE.get(type(node.ops[0]))
         if compare is None:
-            raise Unreadable(f"{ast.unparse(node)!r}: known comparisons are {', '.join(_COMPARE.values())}")
+            raise UnreadableError(f"{ast.unparse(node)!r}: known comparisons are {', '.join(_COMPARE.values())}")
         return {"op": compare, "left": _argument(node.left, names), "right": _argument(node.comparators[0], names)}
     return _argument(node, names)
 
@@ -133,7 +133,7 @@ def _argument(node: ast.expr, names: Names) -> Argument:
         names_.insert(0, str(_key(node.slice)))
         node = node.value
     if not isinstance(node, ast.Name):
-        raise Unreadable(
+        raise UnreadableError(
             f"{ast.unparse(node)!r}: a reference names a step and an output first, and then keys in brackets"
         )
     if not names_ and path:
@@ -144,7 +144,7 @@ def _argument(node: ast.expr, names: Names) -> Argument:
 def _key(node: ast.expr) -> str | int:
     value = node.value if isinstance(node, ast.Constant) else None
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise Unreadable(f"[{ast.unparse(node)}] is no key: write text in quotes or a whole number")
+        raise UnreadableError(f"[{ast.unparse(node)}] is no key: write text in quotes or a whole number")
     return value
 
 
@@ -153,32 +153,32 @@ def _reference(head: str, dotted: list[str], path: list[str | int], names: Names
 
     if head == "parameters":
         if path or len(dotted) != 1:
-            raise Unreadable("a parameter is written parameters.name")
+            raise UnreadableError("a parameter is written parameters.name")
         if dotted[0] not in names.parameters:
-            raise Unreadable(f'there is no parameter "{dotted[0]}". {did_you_mean(dotted[0], names.parameters)}')
+            raise UnreadableError(f'there is no parameter "{dotted[0]}". {did_you_mean(dotted[0], names.parameters)}')
         return {"parameter": dotted[0]}
     if head != "steps" or not dotted:
-        raise Unreadable(f'a reference begins with "steps." or "parameters.", not with "{head}"')
+        raise UnreadableError(f'a reference begins with "steps." or "parameters.", not with "{head}"')
     # Names of steps may hold dots (inlined pipelines), so the longest name that is known counts.
     for length in range(len(dotted), 0, -1):
         step = ".".join(dotted[:length])
         if step in names.steps:
             return _output(step, dotted[length:], path, names.steps[step])
-    raise Unreadable(f'there is no step "{".".join(dotted)}". {did_you_mean(".".join(dotted), names.steps)}')
+    raise UnreadableError(f'there is no step "{".".join(dotted)}". {did_you_mean(".".join(dotted), names.steps)}')
 
 
 def _output(step: str, rest: list[str], path: list[str | int], outputs: tuple[str, ...]) -> Argument:
     from ..errors import did_you_mean
 
     if not outputs:
-        raise Unreadable(f'step "{step}" returns nothing')
+        raise UnreadableError(f'step "{step}" returns nothing')
     if rest:
         name = ".".join(rest)
         if name not in outputs:
             key = f' A key of the value is written steps.{step}["{name}"].' if len(outputs) == 1 else ""
-            raise Unreadable(f'step "{step}" has no output "{name}". {did_you_mean(name, outputs)}{key}')
+            raise UnreadableError(f'step "{step}" has no output "{name}". {did_you_mean(name, outputs)}{key}')
     elif len(outputs) > 1:
-        raise Unreadable(f'step "{step}" has several outputs, choose one: {", ".join(outputs)}')
+        raise UnreadableError(f'step "{step}" has several outputs, choose one: {", ".join(outputs)}')
     else:
         name = outputs[0]
     argument: Argument = {"step": step, "output": name}

@@ -61,15 +61,14 @@ def resolve(name: str) -> Any:
                 function=name,
             ) from None
     for part in qualname.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            known = [n for n, v in vars(found).items() if callable(v) and not n.startswith("_")]
+        owner, found = found, getattr(found, part, None)
+        if found is None:
+            known = [n for n, v in vars(owner).items() if callable(v) and not n.startswith("_")]
             raise StepNotImportable(
                 f'"{name}" cannot be imported: {module_name} has no "{part}".',
                 hint=did_you_mean(part, known),
                 function=name,
-            ) from None
+            )
     return found
 
 
@@ -182,14 +181,12 @@ def outputs(
         names, types = tuple(f"output_{i}" for i in range(len(elements))), list(elements)
     else:
         names, types = (SINGLE,), [found.returns]
-    return tuple(
-        OutputSpec(name, type_, artifacts.get(name)) for name, type_ in zip(names, types, strict=True)
-    )
+    return tuple(OutputSpec(name, type_, artifacts.get(name)) for name, type_ in zip(names, types, strict=True))
 
 
 def _fields(function: Any) -> tuple[tuple[str, ...], list[str | None]] | None:
     """Names and types of the NamedTuple that is returned, if it is one and known here."""
-    function = function.run if isinstance(function, type) else function
+    function = getattr(function, "run", None) if isinstance(function, type) else function
     returns = getattr(function, "__annotations__", {}).get("return")
     if isinstance(returns, str):
         returns = getattr(function, "__globals__", {}).get(returns)

@@ -33,7 +33,9 @@ def _parameter(
     members = choices(type_) or _enum_values(function, name)
     if name in signature.required:
         return ParameterSpec(name, type_, required=True, choices=members)
-    default = to_json(defaults[name], lambda: f"Parameter {name} of {function.__qualname__} has the default {defaults[name]!r}")
+    default = to_json(
+        defaults[name], lambda: f"Parameter {name} of {function.__qualname__} has the default {defaults[name]!r}"
+    )
     spec = ParameterSpec(name, type_, default, choices=members)
     if default is not None:  # `x: int = None` is a habit that everybody understands
         check_value(function.__qualname__, spec, default)

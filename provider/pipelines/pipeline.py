@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from ..errors import PipelineInvalid, UnknownParameter, did_you_mean
+from ..errors import PipelineInvalid
 from ..names import check_name
 from .references import Condition, ParameterReference, node_of
 from .trace import Trace, current

@@ -32,8 +32,8 @@ class Wired:
     def _trace(self) -> Trace:
         raise NotImplementedError
 
-    def _refuse(self, use: str, instead: str) -> NoReturn:
-        raise ReferenceMisuse(f"{self._label()} has no value yet and cannot be {use}.", hint=instead)
+    def _misuse(self, use: str, instead: str) -> ReferenceMisuse:
+        return ReferenceMisuse(f"{self._label()} has no value yet and cannot be {use}.", hint=instead)
 
     def __eq__(self, other: object) -> Condition:  # type: ignore[override]
         return Condition.compare("==", self, other)
@@ -66,46 +66,48 @@ class Wired:
         return id(self)
 
     def __bool__(self) -> bool:
-        self._refuse("tested", "The pipeline is wired before it runs: use `with when(...):` instead of `if`, `and`, `or`.")
+        raise self._misuse(
+            "tested", "The pipeline is wired before it runs: use `with when(...):` instead of `if`, `and`, `or`."
+        )
 
     def __iter__(self) -> Iterator[Any]:
-        self._refuse(
+        raise self._misuse(
             "iterated over or unpacked",
             "Run a step for each element with `step.expand(x=...)`; to unpack, name the outputs: "
             '`@step(outputs=("a", "b"))`.',
         )
 
     def __len__(self) -> int:
-        self._refuse("measured", "Count inside a step.")
+        raise self._misuse("measured", "Count inside a step.")
 
     def __contains__(self, item: object) -> bool:
-        self._refuse("searched", "Look inside a step.")
+        raise self._misuse("searched", "Look inside a step.")
 
     def __str__(self) -> str:
-        self._refuse("made into text", "Pass it to a step and format it there.")
+        raise self._misuse("made into text", "Pass it to a step and format it there.")
 
     def __format__(self, spec: str) -> str:
         return str(self)
 
     def __int__(self) -> int:
-        self._refuse("made into a number", "Convert it inside a step.")
+        raise self._misuse("made into a number", "Convert it inside a step.")
 
     __float__ = __index__ = __int__
 
     def _compute(self, *_: object) -> NoReturn:
-        self._refuse("computed with", "Compute inside a step.")
+        raise self._misuse("computed with", "Compute inside a step.")
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _compute
     __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _compute
     __neg__ = __pos__ = __abs__ = __round__ = _compute
 
     def __call__(self, *_: object, **__: object) -> NoReturn:
-        self._refuse("called", "Call it inside a step.")
+        raise self._misuse("called", "Call it inside a step.")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # copy, pickle and inspect ask for these; they must hear "no"
             raise AttributeError(name)
-        self._refuse(f"asked for .{name}", f"Use .{name} inside a step; a key is `[{name!r}]`.")
+        raise self._misuse(f"asked for .{name}", f"Use .{name} inside a step; a key is `[{name!r}]`.")
 
 
 class Reference(Wired):
@@ -121,7 +123,7 @@ class Reference(Wired):
 
     def __getitem__(self, key: str | int) -> Reference:
         if isinstance(key, bool) or not isinstance(key, (str, int)):
-            self._refuse(f"indexed with {key!r}", "Use one key, text or a whole number; slice inside a step.")
+            raise self._misuse(f"indexed with {key!r}", "Use one key, text or a whole number; slice inside a step.")
         from .types import item_type, value_type
 
         deeper = value_type(self._type) if isinstance(key, str) else item_type(self._type)
@@ -216,7 +218,7 @@ class Outputs(Wired):
         return f'The group of outputs of step "{self._node.name}"'
 
     def _argument(self) -> Argument:
-        self._refuse("passed on as one", f"Choose one of its outputs: {', '.join(self._items)}.")
+        raise self._misuse("passed on as one", f"Choose one of its outputs: {', '.join(self._items)}.")
 
 
 class ParameterReference(Wired):
@@ -230,7 +232,7 @@ class ParameterReference(Wired):
         self._type = type_
 
     def __getitem__(self, key: object) -> NoReturn:
-        self._refuse(f"indexed with {key!r}", "Make it a parameter of its own, or take it apart inside a step.")
+        raise self._misuse(f"indexed with {key!r}", "Make it a parameter of its own, or take it apart inside a step.")
 
     def __repr__(self) -> str:
         return f"<{self._label()}>"
@@ -262,7 +264,9 @@ class Condition:
                 hint="`&` binds tighter than `>`: write (a > 1) & (b > 2), with parentheses.",
             )
         if isinstance(right, Wired):
-            return cls({"op": op, "left": left._argument(), "right": right._argument()}, (left._trace(), right._trace()))
+            return cls(
+                {"op": op, "left": left._argument(), "right": right._argument()}, (left._trace(), right._trace())
+            )
         from .values import to_json
 
         value = to_json(right, lambda: f"{left._label()} is compared with {type(right).__name__} {right!r}")
@@ -282,9 +286,7 @@ class Condition:
 
     def _with(self, op: str, other: object) -> Condition:
         right = Condition.truth(other)
-        return Condition(
-            {"op": op, "left": self.expression, "right": right.expression}, (*self.traces, *right.traces)
-        )
+        return Condition({"op": op, "left": self.expression, "right": right.expression}, (*self.traces, *right.traces))
 
     def __and__(self, other: object) -> Condition:
         return self._with("and", other)
@@ -297,7 +299,7 @@ class Condition:
 
     def __bool__(self) -> bool:
         raise ReferenceMisuse(
-            "A condition has no value while the pipeline is wired, so `if`, `and`, `or`, `not` and a < b < c cannot use it.",
+            "A condition has no value yet: `if`, `and`, `or`, `not` and a < b < c cannot use it.",
             hint="Use `with when(condition):`, and combine conditions with &, | and ~.",
         )
 
@@ -307,5 +309,6 @@ def node_of(value: object) -> Node:
     if isinstance(value, (Reference, Outputs)):
         return value._node
     raise ReferenceMisuse(
-        f"{value!r} is not what a step call returned.", hint="Order steps by what their calls return: load() >> train()."
+        f"{value!r} is not what a step call returned.",
+        hint="Order steps by what their calls return: load() >> train().",
     )

@@ -20,15 +20,15 @@ A **condition's expression** is a tree whose leaves are arguments::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from .resources import Resources
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from .resources import Resources
 
 Argument = dict[str, Any]
 Expression = dict[str, Any]
@@ -145,14 +145,17 @@ class ConditionSpec:
 
 @dataclass(frozen=True)
 class PipelineSpec:
-    """A pipeline, whole. ``steps`` are in the order in which they were written, exit handlers last."""
+    """A pipeline, whole. ``steps`` are in the order in which they were written, exit handlers last.
+
+    ``module`` is where it was written, for people; two specs are equal without it.
+    """
 
     name: str
     parameters: tuple[ParameterSpec, ...] = ()
     steps: tuple[StepSpec, ...] = ()
     conditions: tuple[ConditionSpec, ...] = ()
     stack: str | None = None
-    module: str | None = None
+    module: str | None = field(default=None, compare=False)
     doc: str | None = None
 
     @cached_property
@@ -208,7 +211,7 @@ class PipelineSpec:
 
     def to_yaml(self) -> str:
         """The YAML form, which ``load_pipeline`` reads back to an equal spec."""
-        from .yaml import to_yaml
+        from .yaml_writer import to_yaml
 
         return to_yaml(self)
 

@@ -48,7 +48,7 @@ class Step(Generic[P, R]):
     ) -> None:
         update_wrapper(self, function)
         self.function = function
-        self.name: str = check_name("step", name or getattr(function, "__name__", type(function).__name__))
+        self.name: str = check_name("step", name or str(getattr(function, "__name__", type(function).__name__)))
         self.options = options or StepOptions()
         self.fixed_name = fixed_name
         self._outputs = outputs
@@ -63,7 +63,7 @@ class Step(Generic[P, R]):
             task = _airflow_task(self, args, kwargs, None)
             if task is not None:
                 return cast("R", task)
-        return self.callable(*args, **kwargs)
+        return cast("R", self.callable(*args, **kwargs))
 
     def expand(self, /, **lists: Any) -> Any:
         """Run the step once for each element (of several lists: for each combination). The results are a list.
@@ -144,7 +144,7 @@ class Step(Generic[P, R]):
         return f"<step {self.name} ({self.reference})>"
 
     def __reduce__(self) -> str:
-        return cast("str", self.__qualname__)  # pickled like the function it replaces: by name
+        return str(vars(self)["__qualname__"])  # pickled like the function it replaces: by name
 
     def __deepcopy__(self, memo: Any) -> Step[P, R]:
         return self
@@ -162,7 +162,7 @@ class Partial:
     def expand(self, /, **lists: Any) -> Any:
         if not lists:
             raise PipelineInvalid(
-                f'{self._step.name}.expand() is given nothing to run over.', hint="For example: .expand(batch=batches)"
+                f"{self._step.name}.expand() is given nothing to run over.", hint="For example: .expand(batch=batches)"
             )
         trace = current()
         if trace is not None:
@@ -258,12 +258,15 @@ def step(
         if isinstance(target, Step):
             target = target.function
         if not callable(target):
-            raise PipelineInvalid(f"{target!r} is no function and cannot be a step.", hint="Use @step above a function.")
+            raise PipelineInvalid(
+                f"{target!r} is no function and cannot be a step.", hint="Use @step above a function."
+            )
         if config is not None and not isinstance(target, type):
             raise PipelineInvalid(
-                f"{target.__name__} is a function and takes no config.", hint="Give it parameters, or make it a Component."
+                f"{target.__name__} is a function and takes no config.",
+                hint="Give it parameters, or make it a Component.",
             )
-        names = None if outputs is None else _output_names(target, outputs)
+        names = None if outputs is None else output_names(target.__name__, outputs)
         return Step(
             target,
             name=name,
@@ -303,15 +306,15 @@ def _seconds(name: str, value: Any) -> float | None:
     return float(seconds)
 
 
-def _output_names(target: Any, outputs: Iterable[str]) -> tuple[str, ...]:
+def output_names(step: str, outputs: Iterable[str]) -> tuple[str, ...]:
     names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     for name in names:
         if not name.isidentifier():
             raise PipelineInvalid(
-                f'Step "{target.__name__}" has an output named {name!r}.', hint="Use a name that Python would take."
+                f'Step "{step}" has an output named {name!r}.', hint="Use a name that Python would take."
             )
     if len(set(names)) != len(names):
         from ..errors import DuplicateName
 
-        raise DuplicateName(f'Step "{target.__name__}" has two outputs of the same name: {", ".join(names)}.')
+        raise DuplicateName(f'Step "{step}" has two outputs of the same name: {", ".join(names)}.')
     return names

@@ -12,7 +12,6 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DuplicateName, PipelineInvalid, ReferenceMisuse, TypeMismatch, UnknownParameter, did_you_mean
-from ..names import check_name
 from .references import Condition, Outputs, ParameterReference, Reference, Wired
 from .spec import SINGLE, ConditionSpec, OutputSpec, ParameterSpec, PipelineSpec, StepOptions, StepSpec, leaves
 from .types import constant_type, fits, item_type
@@ -297,7 +296,8 @@ class Trace:
         """The frozen pipeline. Raises for what can only be seen now that all is known."""
         if not self.nodes:
             raise PipelineInvalid(
-                f'Pipeline "{self.pipeline}" has no step.', hint="Call at least one @step in it, and do not forget `()`."
+                f'Pipeline "{self.pipeline}" has no step.',
+                hint="Call at least one @step in it, and do not forget `()`.",
             )
         clash = self.conditions.keys() & self.nodes.keys()
         if clash:

@@ -221,7 +221,7 @@ def _union(members: list[TypeTree]) -> TypeTree:
     return ("|", tuple(flat)) if len(flat) > 1 else next(iter(flat))
 
 
-def _from_syntax(node: ast.expr, names: Mapping[str, Any]) -> TypeTree:
+def _from_syntax(node: ast.expr, names: Mapping[str, Any]) -> TypeTree:  # noqa: PLR0911 - one per kind of node
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str):  # a quoted forward reference
             inner = _syntax(node.value)
@@ -284,7 +284,7 @@ def _resolved(dotted: str, names: Mapping[str, Any]) -> TypeTree:
     return (_name(f"{getattr(found, '__name__', head)}.{rest}"), ())
 
 
-def _from_object(value: Any) -> TypeTree:
+def _from_object(value: Any) -> TypeTree:  # noqa: PLR0911 - one per kind of annotation
     if value is None or value is type(None):
         return ("None", ())
     if value is ...:
@@ -310,8 +310,8 @@ def _from_object(value: Any) -> TypeTree:
         _CLASSES[name] = value
         return (name, ())
     # A special form (typing.Any, typing.Literal), a NewType, a TypeVar: by name, when it has one.
-    name = getattr(value, "_name", None) or getattr(value, "__name__", None)
-    return (_name(str(name)), ()) if name and getattr(value, "__module__", "") == "typing" else ("?", ())
+    special = getattr(value, "_name", None) or getattr(value, "__name__", None)
+    return (_name(str(special)), ()) if special and getattr(value, "__module__", "") == "typing" else ("?", ())
 
 
 _CLASSES: dict[str, type] = {}
@@ -329,7 +329,7 @@ def _unwrapped(tree: TypeTree) -> TypeTree:
     return tree
 
 
-def _fits(given: TypeTree, wanted: TypeTree, constant: bool) -> bool:
+def _fits(given: TypeTree, wanted: TypeTree, constant: bool) -> bool:  # noqa: PLR0911 - one per rule
     given, wanted = _unwrapped(given), _unwrapped(wanted)
     if given[0] == "|":
         return any(_fits(member, wanted, constant) for member in given[1])

@@ -51,6 +51,6 @@ def _special(value: Any, what: Callable[[], str]) -> Any:
             return to_json(base(value), what)
     raise PipelineInvalid(
         f"{what()}, which is not JSON.",
-        hint="A pipeline holds numbers, text, booleans, None, lists and mappings of them; make anything else in a step.",
+        hint="A pipeline holds numbers, text, booleans, None, lists and mappings; make anything else in a step.",
         type=type(value).__name__,
     )

@@ -1,4 +1,4 @@
-"""Pipelines as YAML: reading and writing.
+"""Pipelines as YAML: reading; ``yaml_writer.py`` writes.
 
 ::
 
@@ -40,24 +40,28 @@ and an error names the file and the line.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ComponentInvalid, PipelineError, PipelineFileInvalid, StepNotImportable, did_you_mean
+from ..errors import ComponentInvalid, PipelineError, PipelineFileInvalid, did_you_mean
 from ..yaml_lines import YamlDocument, parse_yaml, read_yaml
-from .expressions import Names, Unreadable, read, write
+from .expressions import Names, UnreadableError, read
 from .functions import resolve
 from .pipeline import Pipeline
-from .spec import ParameterSpec, PipelineSpec, StepOptions, StepSpec
-from .step import Step, step as make_step
+from .spec import ParameterSpec, PipelineSpec, StepOptions
+from .step import Step, output_names
+from .step import step as make_step
 from .trace import Trace, check_type
-from .types import constant_type, item_type, value_type
+from .types import choices, constant_type, item_type, value_type
 
 if TYPE_CHECKING:
     from .trace import Node
 
+ESCAPED = re.compile(r"\$\$+\{\{")
+"""A constant that begins like a reference: one more ``$`` than it really has."""
 _TOP = ("name", "description", "stack", "parameters", "steps", "conditions", "on_exit")
-_STEP = ("name", "uses", "with", "expand", "when", "after", "config", "artifacts", "group")
+_STEP = ("name", "uses", "with", "expand", "when", "after", "config", "outputs", "artifacts", "group")
 _PARAMETER = ("type", "default", "required", "choices", "description")
 _OPTIONS = tuple(StepOptions.__dataclass_fields__)
 
@@ -77,9 +81,7 @@ def parse_pipeline(text: str, *, file: str = "<text>") -> Pipeline:
 
 def _pipeline(document: YamlDocument, file: str) -> Pipeline:
     reader = _Reader(document)
-    return Pipeline(
-        None, name=reader.name, stack=document.data.get("stack"), file=file, build=reader.spec
-    )
+    return Pipeline(None, name=reader.name, stack=document.data.get("stack"), file=file, build=reader.spec)
 
 
 class _Reader:
@@ -109,25 +111,25 @@ class _Reader:
                 raise self.error((*path, key), f'"{key}" {what}.', did_you_mean(str(key), names))
 
     def spec(self) -> PipelineSpec:
-        trace = Trace(self.name, self.parameters())
+        trace = self.trace = Trace(self.name, self.parameters())
         entries = self.entries()
         nodes: list[tuple[tuple[Any, ...], dict[str, Any], Step[..., Any], Node]] = []
         for path, entry in entries:
             step = self.step(path, entry)
-            node = self.guarded(path, lambda s=step, e=entry: trace.add(s, e["name"]))  # type: ignore[misc]
+            node = self.guarded(path, lambda s=step, e=entry: trace.add(s, e["name"]))
             node.teardown = path[0] == "on_exit"
             node.group = entry.get("group")
             nodes.append((path, entry, step, node))
-        names = Names(
+        self.names = Names(
             {p.name for p in trace.parameters}, {n.name: tuple(o.name for o in n.outputs) for _, _, _, n in nodes}
         )
-        conditions = self.conditions(trace, names)
+        conditions = self.conditions()
         for path, entry, _, node in nodes:
             node.mapped = tuple(self.mapping(path, entry, "expand"))
-            self.place(trace, names, conditions, path, entry, node)
+            self.place(conditions, path, entry, node)
         for path, entry, step, node in nodes:
-            self.wire(trace, names, path, entry, step, node)
-        return self.guarded(
+            self.wire(path, entry, step, node)
+        return self.guarded(  # type: ignore[no-any-return]
             ("steps",), lambda: trace.finish(stack=self.data.get("stack"), doc=self.data.get("description"))
         )
 
@@ -165,7 +167,7 @@ class _Reader:
             value.get("type"),
             default,
             bool(required),
-            tuple(value.get("choices") or ()),
+            tuple(value.get("choices") or choices(value.get("type"))),
             value.get("description"),
         )
         if default is not None:
@@ -201,6 +203,11 @@ class _Reader:
             config = self.constant((*path, "config"), entry["config"])
             found = self.guarded((*path, "config"), lambda: found._changed(config=config))
             self.guarded((*path, "config"), lambda: found.config)
+        if "outputs" in entry:
+            outputs = entry["outputs"]
+            if not isinstance(outputs, list):
+                raise self.error((*path, "outputs"), f"outputs are a list of names, and this is {outputs!r}.")
+            found = self.guarded((*path, "outputs"), lambda: found._changed(outputs=output_names(found.name, outputs)))
         if "artifacts" in entry:
             found = found._changed(artifacts=self.mapping(path, entry, "artifacts"))
         options = {key: entry[key] for key in _OPTIONS if key in entry}
@@ -208,7 +215,7 @@ class _Reader:
             options["resources"] = self.guarded(
                 (*path, "resources"), lambda: self.resources((*path, "resources"), options["resources"])
             )
-        return self.guarded(path, lambda: found.with_options(**options)) if options else found  # type: ignore[no-any-return]
+        return self.guarded(path, lambda: found.with_options(**options)) if options else found
 
     def guarded_error(self, path: tuple[Any, ...], uses: str) -> PipelineFileInvalid:
         return self.error(path, f'"{uses}" is no function.', "Name a function, a @step or a Component class.")
@@ -234,7 +241,7 @@ class _Reader:
 
     # -------------------------------------------------------------------------------------------------- wiring
 
-    def conditions(self, trace: Trace, names: Names) -> dict[str, str]:
+    def conditions(self) -> dict[str, str]:
         """Names and expressions of the conditions -> condition."""
         data = self.mapping((), self.data, "conditions")
         found: dict[str, str] = {}
@@ -250,79 +257,69 @@ class _Reader:
                 raise self.error(
                     (*path, "when"), f'there is no condition "{parent}" above.', did_you_mean(str(parent), found)
                 )
-            expression = self.expression(path, text, names)
-            found[name] = self.guarded(path, lambda n=name, e=expression, p=parent: trace.add_condition(e, n, p))  # type: ignore[misc]
+            expression = self.expression(path, text)
+            found[name] = self.guarded(path, lambda n=name, e=expression, p=parent: self.trace.add_condition(e, n, p))
             if group is not None:
-                trace.conditions[name] = trace.conditions[name].__class__(name, expression, parent, group)
+                self.trace.conditions[name] = self.trace.conditions[name].__class__(name, expression, parent, group)
         return found
 
-    def expression(self, path: tuple[Any, ...], text: str, names: Names) -> dict[str, Any]:
+    def expression(self, path: tuple[Any, ...], text: str) -> dict[str, Any]:
         try:
-            found = read(text, names)
-        except Unreadable as problem:
+            found = read(text, self.names)
+        except UnreadableError as problem:
             raise self.error(path, f"{problem}.".replace("..", ".")) from None
         return found if "op" in found else {"op": "true", "left": found}
 
-    def place(
-        self,
-        trace: Trace,
-        names: Names,
-        conditions: dict[str, str],
-        path: tuple[Any, ...],
-        entry: dict[str, Any],
-        node: Node,
-    ) -> None:
+    def place(self, conditions: dict[str, str], path: tuple[Any, ...], entry: dict[str, Any], node: Node) -> None:
         """``when`` and ``after`` of one step."""
         when = entry.get("when")
         if when is not None:
             if not isinstance(when, str):
                 raise self.error((*path, "when"), f"when is a condition, and this is {when!r}.")
             if when not in conditions:
-                expression = self.expression((*path, "when"), when, names)
-                conditions[when] = trace.add_condition(expression, None, None)
+                expression = self.expression((*path, "when"), when)
+                conditions[when] = self.trace.add_condition(expression, None, None)
             node.condition = conditions[when]
         after = entry.get("after") or []
         for index, name in enumerate([after] if isinstance(after, str) else after):
-            if name not in trace.nodes:
+            if name not in self.trace.nodes:
                 raise self.error(
-                    (*path, "after", index), f'there is no step "{name}".', did_you_mean(str(name), trace.nodes)
+                    (*path, "after", index), f'there is no step "{name}".', did_you_mean(str(name), self.trace.nodes)
                 )
-            node.wait_for(trace.nodes[name])
+            node.wait_for(self.trace.nodes[name])
 
-    def wire(
-        self, trace: Trace, names: Names, path: tuple[Any, ...], entry: dict[str, Any], step: Step[..., Any], node: Node
-    ) -> None:
+    def wire(self, path: tuple[Any, ...], entry: dict[str, Any], step: Step[..., Any], node: Node) -> None:
         wired = {}
         for section in ("with", "expand"):
             for name, value in self.mapping(path, entry, section).items():
                 place = (*path, section, name)
-                argument = self.argument(place, value, names)
-                type_, constant = self.type_of(trace, argument)
+                argument = self.argument(place, value)
+                type_, constant = self.type_of(argument)
                 over = section == "expand"
                 if over and "value" in argument and not isinstance(argument["value"], list):
                     raise self.error(place, f"{name} is {value!r}, which is no list to run over.")
                 self.guarded(
                     place,
-                    lambda n=name, a=argument, t=type_, c=constant, o=over: check_type(  # type: ignore[misc]
+                    lambda n=name, a=argument, t=type_, c=constant, o=over: check_type(
                         node, n, a, t, step.signature.types.get(n), constant=c, over=o
                     ),
                 )
                 wired[name] = argument
-        self.guarded((*path, "with") if "with" in entry else path, lambda: trace.bind(node, step.signature, wired))
+        self.guarded((*path, "with") if "with" in entry else path, lambda: self.trace.bind(node, step.signature, wired))
 
-    def argument(self, path: tuple[Any, ...], value: Any, names: Names) -> dict[str, Any]:
+    def argument(self, path: tuple[Any, ...], value: Any) -> dict[str, Any]:
         if isinstance(value, str) and value.startswith("${{"):
             if not value.rstrip().endswith("}}"):
                 raise self.error(path, f"{value!r} is not closed.", "A reference is the whole value: ${{ steps.a }}")
             try:
-                found = read(value.strip()[3:-2], names)
-            except Unreadable as problem:
+                found = read(value.strip()[3:-2], self.names)
+            except UnreadableError as problem:
                 raise self.error(path, f"{problem}.".replace("..", ".")) from None
             if "op" in found:
                 raise self.error(path, "a condition is no value.", 'Put it under "when:".')
             return found
         if isinstance(value, list) and any(isinstance(v, str) and v.startswith("${{") for v in value):
-            return {"list": [self.argument((*path, i), item, names) for i, item in enumerate(value)]}
+            return {"list": [self.argument((*path, i), item) for i, item in enumerate(value)]}
         self.refuse_inside(path, value)
         return {"value": _unescaped(self.constant(path, value))}
 
@@ -337,17 +334,17 @@ class _Reader:
         if isinstance(value, str) and "${{" in value and not value.startswith("$$"):
             raise self.error(path, f"{value!r} mixes text and a reference.", "A reference is the whole value.")
 
-    def type_of(self, trace: Trace, argument: dict[str, Any]) -> tuple[str | None, bool]:
+    def type_of(self, argument: dict[str, Any]) -> tuple[str | None, bool]:
         """The declared type of an argument, and whether it is JSON that was written down."""
         if "value" in argument:
             return constant_type(argument["value"]), True
         if "parameter" in argument:
-            return trace.types[argument["parameter"]], True
+            return self.trace.types[argument["parameter"]], True
         if "list" in argument:
-            types = {self.type_of(trace, item)[0] for item in argument["list"]}
+            types = {self.type_of(item)[0] for item in argument["list"]}
             only = types.pop() if len(types) == 1 else None
             return f"list[{only}]" if only else "list", True
-        node = trace.nodes[argument["step"]]
+        node = self.trace.nodes[argument["step"]]
         type_ = next(node.output_type(o) for o in node.outputs if o.name == argument["output"])
         for key in argument.get("path", ()):
             type_ = value_type(type_) if isinstance(key, str) else item_type(type_)
@@ -356,100 +353,7 @@ class _Reader:
 
 def _unescaped(value: Any) -> Any:
     if isinstance(value, str):
-        return value[1:] if value.startswith("$${{") else value
+        return value[1:] if ESCAPED.match(value) else value
     if isinstance(value, list):
         return [_unescaped(item) for item in value]
     return {key: _unescaped(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-
-# --------------------------------------------------------------------------------------------------------- writing
-
-
-def to_yaml(spec: PipelineSpec) -> str:
-    """The YAML form of ``spec``; :func:`parse_pipeline` reads it back to an equal one."""
-    import yaml
-
-    data: dict[str, Any] = {"name": spec.name}
-    if spec.doc:
-        data["description"] = spec.doc
-    if spec.stack:
-        data["stack"] = spec.stack
-    if spec.parameters:
-        data["parameters"] = {parameter.name: _parameter(parameter) for parameter in spec.parameters}
-    data["steps"] = [_step(step) for step in spec.steps if not step.teardown]
-    if spec.conditions:
-        data["conditions"] = {}
-        for condition in spec.conditions:
-            text = write(condition.expression)
-            more = {"when": condition.parent, "group": condition.group}
-            extra = {key: value for key, value in more.items() if value is not None}
-            data["conditions"][condition.name] = {"if": text, **extra} if extra else text
-    handlers = [_step(step) for step in spec.steps if step.teardown]
-    if handlers:
-        data["on_exit"] = handlers
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110, default_flow_style=False)
-
-
-def _parameter(parameter: ParameterSpec) -> Any:
-    short = parameter.default is not None and parameter.type == constant_type(parameter.default)
-    if short and not isinstance(parameter.default, dict) and not parameter.choices and not parameter.description:
-        return parameter.default
-    data: dict[str, Any] = {}
-    if parameter.type is not None:
-        data["type"] = parameter.type
-    data.update({"required": True} if parameter.required else {"default": parameter.default})
-    if parameter.choices:
-        data["choices"] = list(parameter.choices)
-    if parameter.description:
-        data["description"] = parameter.description
-    return data
-
-
-def _step(step: StepSpec) -> dict[str, Any]:
-    data: dict[str, Any] = {"name": step.name, "uses": step.function}
-    if step.group:
-        data["group"] = step.group
-    if step.condition:
-        data["when"] = step.condition
-    if step.config:
-        data["config"] = step.config
-    arguments = dict(step.arguments)
-    given = {name: _argument(argument) for name, argument in arguments.items() if name not in step.mapped}
-    if given:
-        data["with"] = given
-    if step.mapped:
-        data["expand"] = {name: _argument(arguments[name]) for name in step.mapped}
-    if step.after:
-        data["after"] = list(step.after)
-    artifacts = {output.name: output.artifact for output in step.outputs if output.artifact}
-    if artifacts:
-        data["artifacts"] = artifacts
-    data.update(_options(step))
-    return data
-
-
-def _options(step: StepSpec) -> dict[str, Any]:
-    """The options that differ from those of the function's own ``@step``, since those are what reading starts from."""
-    from .encoding import options_to_dict
-
-    try:
-        target = resolve(step.function)
-    except StepNotImportable:
-        target = None
-    return options_to_dict(step.options, target.options if isinstance(target, Step) else StepOptions())
-
-
-def _argument(argument: dict[str, Any]) -> Any:
-    if "list" in argument:
-        return [_argument(item) for item in argument["list"]]
-    if "value" in argument:
-        return _escaped(argument["value"])
-    return f"${{{{ {write(argument)} }}}}"
-
-
-def _escaped(value: Any) -> Any:
-    if isinstance(value, str):
-        return f"${value}" if value.startswith(("${{", "$${{")) else value
-    if isinstance(value, list):
-        return [_escaped(item) for item in value]
-    return {key: _escaped(item) for key, item in value.items()} if isinstance(value, dict) else value

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from typing import Any
 
+import flows
 import pytest
 from airflow.sdk import DAG, task
-
 from windsock import airflow_dag, airflow_task_group
 from windsock.hooks.stacks import StackHook
-
-
-def _flows() -> Any:
-    if "operator_flows" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("operator_flows", Path(__file__).parent / "flows.py")
-        assert spec and spec.loader
-        module = sys.modules["operator_flows"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules["operator_flows"]
-
-
-flows = _flows()
 
 
 def value(ref: dict[str, Any]) -> Any:
@@ -222,5 +207,9 @@ class TestWhatTheUiShows:
         with create_session() as session:
             rows = session.query(RenderedTaskInstanceFields).filter_by(run_id=result.run_id).all()
             fields = {row.task_id: row.rendered_fields for row in rows}
-        assert fields["load"] == {"step": "operator_flows:load", "inputs": {"snapshot": "latest", "rows": 2}, "item": None}
+        assert fields["load"] == {
+            "step": "flows:load",
+            "inputs": {"snapshot": "latest", "rows": 2},
+            "item": None,
+        }
         assert fields["measure_low"]["inputs"]["numbers"]["artifact"] == "plain.halve.low"
