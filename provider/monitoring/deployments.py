@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DriftCheck:
-    """The outcome of one check. ``report`` is None for a window without (enough) predictions: those may still be on their way
-    from the server's buffer to the log, and a record of the window would be final."""
+    """The outcome of one check. ``report`` is None for a window without (enough) predictions: those may still be on
+    their way from the server's buffer to the log, and a record of the window would be final."""
 
     result: DriftResult
     report: DriftReport | None
@@ -59,8 +59,8 @@ def check_deployment_drift(
 
     Name a ``deployment`` (its present model version is checked) or a ``model`` with its ``version``. ``files`` are the
     prediction log's, when they are not in the store. Stores ``report.json`` and ``report.html`` below ``drift/`` and
-    records a ``DriftReport``, unless there are fewer than ``minimum_rows`` predictions. Raises ``BaselineNotFound``, ``DataUnreadable``, ``DeploymentNotFound``,
-    ``ModelNotFound``.
+    records a ``DriftReport``, unless there are fewer than ``minimum_rows`` predictions. Raises ``BaselineNotFound``,
+    ``DataUnreadable``, ``DeploymentNotFound``, ``ModelNotFound``.
     """
     if deployment is not None:
         deployed = metadata.deployments.get(deployment)
@@ -76,10 +76,11 @@ def check_deployment_drift(
 
         files = reader.files(store.root, model, version=registered.version, start=start, end=end)
     source: Any = PredictionSource(files, start, end, _opener(store)) if files else _nothing()
-    result = detector.detect(
-        baseline, source, columns=compared(detector.columns(baseline), registered), window=window, progress=progress
-    )
-    result = _named(result, registered)
+    wanted = compared(detector.columns(baseline), registered)
+    # The server logs all inputs but those that it was told to omit, so an absent one has not drifted.
+    logged = [name for name in wanted if name in source.schema] if files else wanted
+    result = detector.detect(baseline, source, columns=logged, window=window, progress=progress)
+    result = _named(result, registered, omitted=[name for name in wanted if name not in logged])
     if result.rows < max(minimum_rows, 1):
         return DriftCheck(result, None)
     return DriftCheck(result, keep(metadata, store, result, registered, deployment, step_run))
@@ -153,8 +154,13 @@ def _folder(result: DriftResult, version: ModelVersion, deployment: str | None) 
     return f"drift/{version.model}/{version.version}/{deployment or '-'}/{span}_{result.edges_id[:12]}"
 
 
-def _named(result: DriftResult, version: ModelVersion) -> DriftResult:
-    return replace(result, reference=replace(result.reference, model_name=version.model, version=version.version))
+def _named(result: DriftResult, version: ModelVersion, omitted: Sequence[str]) -> DriftResult:
+    """The result with the model's name, and without the notes on the log's own columns."""
+    notes = [note for note in result.notes if "not in the baseline" not in note]
+    if omitted:
+        notes.append(f"not in the prediction log, so not compared: {', '.join(omitted)}")
+    reference = replace(result.reference, model_name=version.model, version=version.version)
+    return replace(result, reference=reference, notes=tuple(notes))
 
 
 def _opener(store: ArtifactStore) -> Any:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FEW_BLOCKS = 8
+ENOUGH_ROWS = 1000
+"""The design effect takes no sample below so many effective rows. A sorted file looks like total dependence between its
+rows, and would otherwise hide any drift: the order of a file is no sampling design."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Pair:
     @property
     def effective(self) -> tuple[float, float]:
         """Rows that independent sampling would have needed for the same precision."""
-        return self.n / self.inflations[0], self.m / self.inflations[1]
+        return _effective(self.n, self.inflations[0]), _effective(self.m, self.inflations[1])
 
     @cached_property
     def inflation(self) -> float:
@@ -145,6 +148,10 @@ class Pair:
     @property
     def association(self) -> tuple[str, float, float]:
         return "chi_square", *self.chi_square
+
+
+def _effective(rows: int, inflation: float) -> float:
+    return max(rows / inflation, min(rows, ENOUGH_ROWS))
 
 
 def _design(column: Any) -> s.DesignEffect:
@@ -225,7 +232,7 @@ DriftTest = Callable[[Pair], "Effect | None"]
 
 def ks(pair: Pair) -> Effect:
     """Kolmogorov-Smirnov distance."""
-    n, m = pair.n / pair.distance_inflations[0], pair.m / pair.distance_inflations[1]
+    n, m = (_effective(*one) for one in zip((pair.n, pair.m), pair.distance_inflations, strict=True))
     return Effect(pair.ks, ("kolmogorov", pair.ks, n * m / (n + m)), "KS")
 
 
@@ -296,7 +303,7 @@ def out_of_range(pair: Pair) -> Effect | None:
         return None
     outside = int(pair.c[0] + pair.c[-1])
     value = max(outside / pair.m - 2 / (pair.n + 1), 0.0)
-    evidence = s.outside_p(outside / pair.inflations[1], *pair.effective)
+    evidence = s.outside_p(outside * pair.effective[1] / pair.m, *pair.effective)
     return Effect(value, ("p", evidence, 0.0), "out of the reference's range")
 
 
@@ -320,7 +327,7 @@ def vanished(pair: Pair) -> Effect | None:
     if not pair.n or not pair.m or not named:
         return None
     shares = pair.p[:named]
-    low = np.maximum(shares - 2 * np.sqrt(shares * pair.inflations[0] / pair.n), 0.0)
+    low = np.maximum(shares - 2 * np.sqrt(shares / pair.effective[0]), 0.0)
     chance = named * np.exp(-low * pair.effective[1])
     gone = (pair.c[:named] == 0) & (chance < 0.01)
     if not gone.any():

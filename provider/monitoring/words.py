@@ -25,7 +25,7 @@ def absent_words(reference: Column, current: Column, minimum: int) -> tuple[str,
     """Why two columns cannot be compared, or nothing; and whether that is a change of the schema."""
     if isinstance(current, OpaqueColumn):
         if current.kind == "absent":
-            return "the column is absent", True
+            return ("the column is absent", True) if current.rows else ("no rows", False)
         if current.kind == "retyped":
             return f"the type changed from {reference.arrow_type} to {current.arrow_type}", True
     if isinstance(reference, OpaqueColumn):

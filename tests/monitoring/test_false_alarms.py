@@ -112,6 +112,15 @@ class TestPower:
         result = compare(baseline, profile_against(baseline, shifted))
         assert sum(f.status == "drift" for f in result.features.values()) >= 0.95 * COLUMNS
 
+    def test_sorted_files_hide_no_drift(self):
+        """Rows in the order of the feature itself look totally dependent; the drift is there all the same."""
+        rng = np.random.default_rng(6)
+        baseline = build_profile(pa.table({"x": np.sort(rng.normal(size=20_000))}))
+        for current in (rng.normal(0.4, 1, 20_000), np.sort(rng.normal(0.4, 1, 20_000))):
+            assert compare(baseline, profile_against(baseline, pa.table({"x": current}))).drifted
+        same = pa.table({"x": np.sort(rng.normal(size=20_000))})
+        assert not compare(baseline, profile_against(baseline, same)).drifted
+
     def test_missing_from_one_to_six_percent(self):
         rng = np.random.default_rng(4)
 
