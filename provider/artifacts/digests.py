@@ -33,19 +33,25 @@ _BACKLOG = 64 << 20
 """How far writing may run ahead of hashing, in bytes kept alive."""
 
 
-def digest_bytes(data: Any) -> str:
-    """Digest of a bytes-like object."""
-    return f"{ALGORITHM}:{blake3.blake3(data).hexdigest()}"
+def digest_bytes(data: Any, *, parallel: bool = False) -> str:
+    """Digest of a bytes-like object, ``parallel`` on all cores."""
+    threads = blake3.blake3.AUTO if parallel else 1
+    return f"{ALGORITHM}:{blake3.blake3(data, max_threads=threads).hexdigest()}"
 
 
 def digest_file(path: Path) -> str:
-    """Digest of a file's content, read through a memory map on all cores when it is big."""
-    size = path.stat().st_size
-    if size < _CHUNK:
-        return digest_bytes(path.read_bytes())
-    hasher = blake3.blake3(max_threads=blake3.blake3.AUTO)
-    hasher.update_mmap(path)
-    return f"{ALGORITHM}:{hasher.hexdigest()}"
+    """Digest of a file's content, through a buffer that stays in the processor's cache.
+
+    A memory map is no faster, and its pages would count as this process's memory.
+    """
+    with path.open("rb", buffering=0) as file:
+        buffer = bytearray(min(_INLINE * 16, file.seek(0, os.SEEK_END) or 1))
+        file.seek(0)
+        view = memoryview(buffer)
+        hasher = blake3.blake3()
+        while count := file.readinto(buffer):
+            hasher.update(view[:count])
+        return f"{ALGORITHM}:{hasher.hexdigest()}"
 
 
 def hex_of(digest: str) -> str:

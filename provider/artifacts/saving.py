@@ -8,6 +8,7 @@ gives the value back. Neither touches metadata: the caller records what ``save``
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import tempfile
 from contextlib import ExitStack, contextmanager
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _IN_BACKGROUND = 1 << 20
 """Smaller files are verified before they are read, bigger ones meanwhile."""
+_MAPPED_FROM = 64 << 20
 _CHUNK = 8 << 20
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _PATH_TYPES = {"pathlib.Path", "pathlib.PurePath", "pathlib.PosixPath", "Path"}
@@ -127,8 +129,11 @@ def load(
     with ExitStack() as stack:
         path = stack.enter_context(localized(ref, store, verify=verify, keep=materializer.name == "path"))
         if isinstance(materializer, BufferMaterializer) and path.is_file():
-            data, digest = _read(path)
-            require_digest(ref, digest)
+            mapped = materializer.mappable and store.memory_map and path.stat().st_size >= _MAPPED_FROM
+            careful = verify or not materializer.mappable
+            data, digest = _map(path, verify=careful) if mapped else _read(path, verify=careful)
+            if careful:
+                require_digest(ref, digest)
             return materializer.read(data, request)
         if not verify or path.is_dir() or store.local_path(str(ref["uri"])) is None:
             return materializer.load(path, request)  # verified while it was fetched, or not to be
@@ -149,15 +154,22 @@ def _load_verifying(materializer: Materializer, path: Path, request: LoadRequest
     return value
 
 
-def _read(path: Path) -> tuple[memoryview, str]:
-    """A file's content in memory of its own, and its digest, hashed while it is read."""
-    import numpy as np
+def _map(path: Path, *, verify: bool) -> tuple[memoryview, str]:
+    """A file as a private copy-on-write map, and its digest; hashing also brings the pages in."""
+    with path.open("rb") as file:
+        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    return data, digest_bytes(data, parallel=True) if verify else ""
 
+
+def _read(path: Path, *, verify: bool) -> tuple[memoryview, str]:
+    """A file's content in memory of its own, and its digest, hashed while it is read."""
     with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         if size < _IN_BACKGROUND:
             data = memoryview(bytearray(file.read()))
             return data, digest_bytes(data)
+        import numpy as np
+
         hasher = Hasher()
         memory = memoryview(np.empty(size, np.uint8))  # type: ignore[arg-type]  # bytearray would zero it first
         position = 0
@@ -165,7 +177,8 @@ def _read(path: Path) -> tuple[memoryview, str]:
             read = file.readinto(memory[position : position + _CHUNK])
             if not read:
                 break
-            hasher.update(memory[position : position + read])
+            if verify:
+                hasher.update(memory[position : position + read])
             position += read
         return memory[:position], f"blake3:{hasher.hexdigest()}"
 

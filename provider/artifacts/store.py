@@ -49,6 +49,8 @@ class ArtifactStore(Component):
     """
 
     kind: ClassVar[str] = "artifact_store"
+    memory_map = False
+    """Whether the files of :meth:`local_path` may be mapped: they are never truncated while somebody reads."""
 
     @property
     @abstractmethod

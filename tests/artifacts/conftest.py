@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from windsock.provider.artifacts.saving import load, save
 from windsock.provider.artifacts.stores.local import LocalArtifactStore, LocalArtifactStoreConfig
+
+sys.path.insert(0, str(Path(__file__).parent))  # saver.py, which other processes run
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ class ArrayMaterializer(BufferMaterializer):
 
     name = "numpy"
     extension = ".npy"
+    mappable = True
 
     def write(self, value: Any, file: HashingFile) -> None:
         import numpy as np

@@ -88,6 +88,9 @@ class StreamMaterializer(Materializer):
 class BufferMaterializer(StreamMaterializer):
     """One that also reads from memory: the content is verified before a byte of it is interpreted."""
 
+    mappable: ClassVar[bool] = False
+    """Big values may be copy-on-write maps of the blob: harmless if the blob were changed later, and no copy."""
+
     @abstractmethod
     def read(self, data: memoryview, request: LoadRequest) -> Any:
         """The value. ``data`` is writable and belongs to the value: arrays may be views of it, without a copy."""

@@ -204,7 +204,9 @@ def preview(value: Any, depth: int = 3) -> Any:
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else str(value)
+        return float(value) if math.isfinite(value) else str(float(value))
+    if type(value).__module__ == "numpy" and hasattr(value, "item") and value.ndim == 0:
+        return preview(value.item(), 0)
     if isinstance(value, Mapping) and depth:
         return {str(k): preview(value[k], depth - 1) for k in list(value)[:_PREVIEW_ITEMS]}
     if isinstance(value, (list, tuple)) and depth:

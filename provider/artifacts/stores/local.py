@@ -35,10 +35,15 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.E
 
 
 class LocalArtifactStoreConfig(ComponentConfig):
-    """``path``: the folder, by default ``<home>/artifacts``. ``fsync``: survive a power failure, too."""
+    """``path``: the folder, by default ``<home>/artifacts``. ``fsync``: survive a power failure, too.
+
+    ``memory_map``: load big arrays as copy-on-write maps instead of reading them. Say false on a network file system
+    where another machine may delete artifacts that are in use.
+    """
 
     path: Path | None = None
     fsync: bool = False
+    memory_map: bool = True
 
 
 class LocalArtifactStore(ArtifactStore):
@@ -52,6 +57,7 @@ class LocalArtifactStore(ArtifactStore):
         self._folder = given.expanduser().absolute() if given else self.context.settings.home / "artifacts"
         self._root = self._folder.as_uri()
         self._swept = False
+        self.memory_map = bool(self.config.memory_map)
 
     @property
     def root(self) -> str:
@@ -107,9 +113,7 @@ class LocalArtifactStore(ArtifactStore):
     def remove(self, key: str) -> None:
         target = self._folder / key
         with self._errors("deleting"), suppress(FileNotFoundError, NotADirectoryError):
-            target.unlink()
-        with suppress(OSError):  # not empty: it holds other blobs
-            target.parent.rmdir()
+            target.unlink()  # and not its folder: somebody may be about to link into it
 
     def local_path(self, uri: str) -> Path | None:
         return self._folder / self.key_of(uri)
