@@ -21,7 +21,7 @@ class LineageLink(BaseOperatorLink):
         from airflow.sdk.configuration import conf
 
         base = conf.get("api", "base_url", fallback="").rstrip("/")
-        return f"{base}/dags/{quote(ti_key.dag_id)}/runs/{quote(ti_key.run_id)}/plugin/windsock-lineage"
+        return f"{base}/dags/{quote(ti_key.dag_id)}/runs/{quote(ti_key.run_id)}/plugin/windsock-run-lineage"
 
 
 class DriftReportLink(BaseOperatorLink):

@@ -31,14 +31,21 @@ class _LazyApp:
         await _LazyApp._app(scope, receive, send)
 
 
+def _page(name: str, destination: str, route: str, **more: Any) -> dict[str, Any]:
+    """An entry of the bundle: it sets a global of that name (plugins/app/src/main.tsx)."""
+    return {"name": name, "bundle_url": _BUNDLE, "destination": destination, "url_route": route, **more}
+
+
 class WindsockPlugin(AirflowPlugin):
     """Windsock in the Airflow UI: a page of its own, and a lineage tab on every DAG and run."""
 
     name = "windsock"
-    fastapi_apps: ClassVar[list[Any]] = [{"app": _LazyApp(), "url_prefix": PREFIX, "name": "windsock"}]
-    react_apps: ClassVar[list[Any]] = [
-        {"name": "Windsock", "bundle_url": _BUNDLE, "destination": "nav", "url_route": "windsock", "category": "browse"},
-        {"name": "Windsock Lineage", "bundle_url": _BUNDLE, "destination": "dag", "url_route": "windsock-lineage"},
-        {"name": "Windsock Run Lineage", "bundle_url": _BUNDLE, "destination": "dag_run", "url_route": "windsock-lineage"},
+    # Airflow's base class declares these as instance variables, and looks them up on the class.
+    fastapi_apps: list[Any] = [{"app": _LazyApp(), "url_prefix": PREFIX, "name": "windsock"}]  # noqa: RUF012
+    # Of two entries with the same route Airflow drops one without a word, also if they are on different kinds of page.
+    react_apps: list[Any] = [  # noqa: RUF012
+        _page("Windsock", "nav", "windsock", category="browse"),
+        _page("Windsock Lineage", "dag", "windsock-lineage"),
+        _page("Windsock Run Lineage", "dag_run", "windsock-run-lineage"),
     ]
-    listeners: ClassVar[list[Any]] = [RunListener()]
+    listeners: list[Any] = [RunListener()]  # noqa: RUF012

@@ -1,8 +1,9 @@
 """Who may see what: Windsock adds no permissions of its own, it asks Airflow's auth manager.
 
 - What belongs to one DAG (its runs, its lineage) needs the right to read that DAG's task instances.
-- Models, deployments, drift reports and artifacts are assets, and need the right to read assets.
-- Lists of runs hold the runs of those DAGs only that the user may read.
+- Models, deployments, drift reports, artifacts and stacks are assets, and need the right to read assets.
+- Checking a stack writes to it, and needs the right to make assets.
+- Where runs of several DAGs come together, only those are shown whose DAG the user may read.
 """
 
 from __future__ import annotations
@@ -18,17 +19,21 @@ from ...provider.metadata import Metadata
 from ...provider.stack import Stack
 
 can_read_assets = requires_access_asset("GET")
+can_make_assets = requires_access_asset("POST")
 can_read_dag = requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE)
 
-GUARDS = (can_read_assets, can_read_dag)
+GUARDS = (can_read_assets, can_make_assets, can_read_dag)
 
 READS_ASSETS = [Depends(can_read_assets)]
+MAKES_ASSETS = [Depends(can_make_assets)]
 READS_DAG = [Depends(can_read_dag)]
 
 ReadableDags = ReadableDagsFilterDep
 
 
-def _stack(stack: Annotated[str | None, Query(description="Name of a stack; default: the active one.")] = None) -> Stack:
+def _stack(
+    stack: Annotated[str | None, Query(description="Name of a stack; default: the active one.")] = None,
+) -> Stack:
     return load_stack(stack or None)
 
 

@@ -1,24 +1,29 @@
-"""The API behind Windsock's pages: JSON, read-only, mounted in Airflow's API server below ``/windsock``.
+"""The API behind Windsock's pages: JSON, mounted in Airflow's API server below ``/windsock``.
 
 Airflow does not guard what a plugin mounts, so this app does: no route may be added without a permission, and building
-the app fails if one is (:func:`_assert_guarded`). Static files are public, as Airflow's own are.
+the app fails if one is (:func:`assert_guarded`). Static files are public, as Airflow's own are. Whatever goes wrong is
+answered in one form: ``{"error", "detail", "hint"}``.
 """
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.core_api.security import auth_manager_from_app
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 
 from ...provider.errors import (
     AliasNotFound,
     ArtifactNotFound,
+    Conflict,
     DeploymentNotFound,
     MetadataUnavailable,
     ModelNotFound,
@@ -26,10 +31,13 @@ from ...provider.errors import (
     RecordNotFound,
     SchemaOutdated,
     StackNotFound,
+    StoreUnavailable,
     WindsockError,
 )
-from . import artifacts, deployments, drift, lineage, models, runs, stacks
+from . import artifacts, deployments, drift, lineage, models, public, runs, stacks
 from .access import GUARDS
+
+log = logging.getLogger(__name__)
 
 _STATUS = {
     AliasNotFound: 404,
@@ -39,8 +47,10 @@ _STATUS = {
     RecordNotFound: 404,
     StackNotFound: 404,
     NotPermitted: 403,
+    Conflict: 409,
     MetadataUnavailable: 503,
     SchemaOutdated: 503,
+    StoreUnavailable: 503,
 }
 
 
@@ -50,24 +60,51 @@ def build_app() -> FastAPI:
     # A mounted app has a state of its own, in which Airflow's dependencies would not find the auth manager.
     app.dependency_overrides[auth_manager_from_app] = get_auth_manager
     app.add_exception_handler(WindsockError, _explain)
+    app.add_exception_handler(RequestValidationError, _explain_request)
+    app.add_exception_handler(HTTPException, _explain_status)
+    app.add_exception_handler(Exception, _explain_nothing)
     for noun in (artifacts, deployments, drift, lineage, models, runs, stacks):
         app.include_router(noun.router, prefix="/api")
-    _assert_guarded(app)
+    assert_guarded(app)
     app.mount("/static", StaticFiles(directory=Path(__file__).parents[1] / "static"))
     return app
 
 
-async def _explain(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, WindsockError)
-    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 400)
-    return JSONResponse({"error": type(error).__name__, "detail": error.message, "hint": error.hint}, status)
-
-
-def _assert_guarded(app: FastAPI) -> None:
+def assert_guarded(app: FastAPI) -> None:
+    """Raises ``RuntimeError`` for a route that asks for no permission. Only static files may be open."""
     for route in app.routes:
-        if isinstance(route, APIRoute) and not any(_is_guard(one) for one in route.dependant.dependencies):
-            raise RuntimeError(f"{route.path} has no guard: give its router or the route one of plugins/api/access.py.")
+        guarded = isinstance(route, APIRoute) and any(_is_guard(one) for one in route.dependant.dependencies)
+        if not guarded:
+            path = getattr(route, "path", repr(route))
+            raise RuntimeError(f"{path} has no guard: give its router or the route one of plugins/api/access.py.")
 
 
 def _is_guard(dependant: Any) -> bool:
     return dependant.call in GUARDS
+
+
+async def _explain(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, WindsockError)
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 400)
+    if status == 503:
+        log.warning("Windsock cannot answer %s: %s", request.url.path, error)
+    return JSONResponse(public.problem(error), status)
+
+
+async def _explain_request(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    problems = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
+    return JSONResponse({"error": "BadRequest", "detail": "; ".join(problems), "hint": None}, 422)
+
+
+async def _explain_status(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    name = {401: "NotLoggedIn", 403: "NotPermitted", 404: "NotFound", 405: "MethodNotAllowed"}.get(error.status_code)
+    body = {"error": name or "HTTPError", "detail": str(error.detail), "hint": None}
+    return JSONResponse(body, error.status_code, headers=error.headers)
+
+
+async def _explain_nothing(_: Request, error: Exception) -> JSONResponse:
+    """What nobody foresaw: the log of the API server has it, the answer does not."""
+    body = {"error": "InternalError", "detail": "Windsock failed to answer.", "hint": "Read the API server's log."}
+    return JSONResponse(body, 500)

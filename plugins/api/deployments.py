@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from ...provider.metadata.deployments import Deployment, DeploymentEvent
-from .access import READS_ASSETS, MetadataDep, StackDep
+from .access import READS_ASSETS, MetadataDep
 
 router = APIRouter(prefix="/deployments", dependencies=READS_ASSETS)
 
@@ -18,8 +18,8 @@ def list_deployments(metadata: MetadataDep) -> list[dict[str, Any]]:
 
 
 @router.get("/{name}")
-def get_deployment(name: str, stack: StackDep) -> dict[str, Any]:
-    return _public(stack.metadata.deployments.get(name))
+def get_deployment(name: str, metadata: MetadataDep) -> dict[str, Any]:
+    return _public(metadata.deployments.get(name))
 
 
 @router.get("/{name}/history")

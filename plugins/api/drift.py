@@ -14,7 +14,11 @@ from .access import READS_ASSETS, Limit, MetadataDep, StackDep
 router = APIRouter(prefix="/drift", dependencies=READS_ASSETS)
 
 # The report is one file with inline styles and no scripts; it is shown without any right in Airflow's origin.
-_SANDBOX = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+_SANDBOX = {
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 @router.get("")
@@ -25,8 +29,9 @@ def list_reports(
     limit: Limit = 50,
     before: str | None = None,
 ) -> dict[str, Any]:
+    """The newest reports; of each feature how it fared, and not the numbers behind it."""
     page = metadata.drift.list(model=model, deployment=deployment, limit=limit, before=before)
-    return {"items": list(page.items), "next": page.next}
+    return {"items": [_summary(one) for one in page.items], "next": page.next}
 
 
 @router.get("/{report}")
@@ -41,3 +46,11 @@ def get_html(report: int, stack: StackDep) -> HTMLResponse:
     if found.report_uri is None:
         raise RecordNotFound(f"Drift report {report} has no page.", report=report)
     return HTMLResponse(stack.artifact_store.get_bytes(found.report_uri), headers=_SANDBOX)
+
+
+def _summary(report: DriftReport) -> dict[str, Any]:
+    features = {
+        name: {"status": feature.get("status"), "reason": feature.get("reason"), "score": feature.get("score")}
+        for name, feature in report.features.items()
+    }
+    return {**report.model_dump(mode="json", exclude={"features"}), "features": features}

@@ -11,6 +11,9 @@ from .access import READS_ASSETS, Limit, MetadataDep, StackDep
 
 router = APIRouter(prefix="/models", dependencies=READS_ASSETS)
 
+_ROWS = {"example"}  # rows of somebody's data
+_LONG = {*_ROWS, "input_schema", "requirements"}
+
 
 @router.get("")
 def list_models(metadata: MetadataDep) -> list[Model]:
@@ -20,12 +23,12 @@ def list_models(metadata: MetadataDep) -> list[Model]:
 @router.get("/{model}/versions")
 def list_versions(model: str, metadata: MetadataDep, limit: Limit = 50, before: str | None = None) -> dict[str, Any]:
     page = metadata.models.versions(model, limit=limit, before=before)
-    return {"items": list(page.items), "next": page.next}
+    return {"items": [_public(one, _LONG) for one in page.items], "next": page.next}
 
 
 @router.get("/{model}/versions/{version}")
-def get_version(model: str, version: int, metadata: MetadataDep) -> ModelVersion:
-    return metadata.models.get(model, version=version)
+def get_version(model: str, version: int, metadata: MetadataDep) -> dict[str, Any]:
+    return _public(metadata.models.get(model, version=version), _ROWS)
 
 
 @router.get("/{model}/history")
@@ -37,3 +40,7 @@ def get_history(model: str, metadata: MetadataDep, alias: str | None = None) -> 
 def explain(model: str, alias: str, stack: StackDep) -> dict[str, Any]:
     """Why the version that holds the alias holds it: who, when, which gates, which run, which data."""
     return stack.model_registry.explain(model, alias).to_dict()
+
+
+def _public(version: ModelVersion, without: set[str]) -> dict[str, Any]:
+    return version.model_dump(mode="json", exclude=without)

@@ -6,20 +6,36 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from ...provider.metadata.runs import StepRun
+from ...provider.metadata.runs import Run, StepRun
 from .access import READS_ASSETS, READS_DAG, Limit, MetadataDep, ReadableDags
 
 router = APIRouter(prefix="/runs")
 
+_READS_AHEAD = 20  # pages, for a user who may read few of many DAGs
+
 
 @router.get("", dependencies=READS_ASSETS)
 def list_runs(
-    metadata: MetadataDep, readable: ReadableDags, pipeline: str | None = None, limit: Limit = 50, before: str | None = None
+    metadata: MetadataDep,
+    readable: ReadableDags,
+    pipeline: str | None = None,
+    dag_id: str | None = None,
+    limit: Limit = 50,
+    before: str | None = None,
 ) -> dict[str, Any]:
-    """The newest runs of the DAGs that the user may read. A page may hold fewer than ``limit``; ``next`` tells the end."""
-    page = metadata.runs.list(pipeline=pipeline, limit=limit, before=before)
+    """The newest runs of the DAGs that the user may read.
+
+    A page may hold fewer than ``limit``, even none; whether there is more is told by ``next`` alone.
+    """
     allowed = readable.value or set()
-    return {"items": [run for run in page.items if run.dag_id in allowed], "next": page.next}
+    found: list[Run] = []
+    for _ in range(_READS_AHEAD):
+        page = metadata.runs.list(pipeline=pipeline, dag_id=dag_id, limit=limit - len(found), before=before)
+        found += [run for run in page.items if run.dag_id in allowed]
+        before = page.next
+        if before is None or len(found) >= limit:
+            break
+    return {"items": found, "next": before}
 
 
 @router.get("/{dag_id}/{run_id}/steps", dependencies=READS_DAG)

@@ -1,54 +1,69 @@
-"""Stacks: which there are, what the active one is made of, and whether it works."""
+"""Stacks: which there are, what they are made of, and whether they work."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter
 
 from ...hooks.settings import airflow_settings
+from ...provider.errors import ConfigurationError
+from ...provider.settings import Settings
 from ...provider.stack import Stack
-from .access import READS_ASSETS, StackDep
+from ...provider.stack_check import ComponentCheck
+from . import public
+from .access import MAKES_ASSETS, READS_ASSETS, StackDep
 
-router = APIRouter(prefix="/stacks", dependencies=READS_ASSETS)
+router = APIRouter(prefix="/stacks")
 
 
-@router.get("")
+@router.get("", dependencies=READS_ASSETS)
 def list_stacks() -> dict[str, Any]:
-    """``{"active", "stacks": [{"name", "active", "components": [{"kind", "flavor", "options"}]}]}``.
+    """``{"active", "stacks": [{"name", "active", "components": [{"kind", "flavor", "options"}], "problem"}]}``.
 
-    Options are what stands in the stack's file; that holds names of connections, never their secrets.
+    Options are what stands in the stack's file; that holds names of connections, never their secrets. A file that
+    cannot be read is a stack with a problem and no components.
     """
     settings = airflow_settings()
+    return {"active": settings.stack, "stacks": [_described(name, settings) for name in Stack.names(settings)]}
+
+
+@router.post("/check", dependencies=MAKES_ASSETS)
+def check_stack(stack: StackDep) -> list[dict[str, Any]]:
+    """A live round trip through each component: ``[{"kind", "flavor", "ok", "detail", "hint", "seconds"}]``."""
+    return [_row(one) for one in stack.check()]
+
+
+def _row(check: ComponentCheck) -> dict[str, Any]:
     return {
-        "active": settings.stack,
-        "stacks": [_described(name, settings.stack, Stack.describe(name, settings=settings)) for name in Stack.names(settings)],
+        "kind": check.kind,
+        "flavor": check.flavor,
+        "ok": check.result.ok,
+        "detail": public.text(check.result.detail),
+        "hint": public.text(check.result.hint) if check.result.hint else None,
+        "seconds": check.seconds,
     }
 
 
-@router.get("/check")
-def check_stack(stack: StackDep) -> list[dict[str, Any]]:
-    """A live round trip through each component: ``[{"kind", "flavor", "ok", "detail", "hint", "seconds"}]``."""
-    return [
-        {"kind": one.kind, "flavor": one.flavor, "ok": one.result.ok, "detail": one.result.detail, "hint": one.result.hint, "seconds": one.seconds}
-        for one in stack.check()
-    ]
+def _described(name: str, settings: Settings) -> dict[str, Any]:
+    stack = {"name": name, "active": name == settings.stack, "problem": None}
+    try:
+        components = _components(Stack.describe(name, settings=settings))
+    except ConfigurationError as error:
+        return {**stack, "components": [], "problem": public.problem(error)}
+    return {**stack, "components": sorted(components, key=lambda one: str(one["kind"]))}
 
 
-def _described(name: str, active: str, description: Any) -> dict[str, Any]:
+def _components(description: Mapping[str, Any]) -> list[dict[str, Any]]:
     components = []
     for kind, options in description.items():
-        if kind in ("name", "file"):
-            continue
         if kind == "compute":
-            components += [
-                _component(f"compute.{key}", entry) for key, entry in options.items() if key != "default"
-            ]
-        else:
+            components += [_component(f"compute.{key}", one) for key, one in options.items() if key != "default"]
+        elif isinstance(options, Mapping):
             components.append(_component(kind, options))
-    return {"name": name, "active": name == active, "components": sorted(components, key=lambda one: str(one["kind"]))}
+    return components
 
 
-def _component(kind: str, options: Any) -> dict[str, Any]:
-    rest = {key: value for key, value in options.items() if key != "flavor"}
-    return {"kind": kind, "flavor": options.get("flavor"), "options": rest}
+def _component(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"kind": kind, "flavor": options.get("flavor"), "options": public.options(kind, options)}

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -83,7 +83,7 @@ class PrivateAirflow:
 
     def migrate(self) -> None:
         with (self.logs / "migrate.log").open("wb") as log:
-            done = subprocess.run(  # noqa: S603
+            done = subprocess.run(
                 [sys.executable, "-m", "airflow", "db", "migrate"],
                 env=self.environment,
                 stdout=log,
@@ -289,17 +289,13 @@ def _processes_of(airflow_home: Path) -> Iterator[Any]:
 def _quietly(action: Callable[[], None]) -> None:
     import psutil
 
-    try:
+    with suppress(psutil.Error):
         action()
-    except psutil.Error:
-        pass
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _remove_content(folder: Path) -> None:
