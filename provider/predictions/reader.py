@@ -7,6 +7,8 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+import numpy as np
+
 from .log import FOLDER, Hour, is_data, locate, rows_in
 from .request_ids import format_request_id, time_of
 from .schema import RESERVED
@@ -140,17 +142,29 @@ def _search(tree: _Tree, wanted: bytes, found: Iterator[tuple[Hour, str]]) -> di
 
 
 def _find_in(tree: _Tree, path: str, wanted: bytes) -> dict[str, Any] | None:
-    import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     with tree.fs.open(path.removeprefix(tree.scheme), "rb") as file, pq.ParquetFile(file) as parquet:
         for group in range(parquet.num_row_groups):
             ids = parquet.read_row_group(group, columns=["request_id"])["request_id"]
-            index = pc.index(ids, pa.scalar(wanted, pa.binary(16))).as_py()
-            if index >= 0:
+            index = _index(ids, wanted)
+            if index is not None:
                 row = parquet.read_row_group(group).slice(index, 1).to_pylist()[0]
                 return _shape(row)
+    return None
+
+
+def _index(ids: Any, wanted: bytes) -> int | None:
+    """Where an id stands in a chunked column of 16-byte values."""
+    pair = np.frombuffer(wanted, dtype=np.uint64)
+    start = 0
+    for chunk in ids.chunks:
+        values = np.frombuffer(chunk.buffers()[1], dtype=np.uint64).reshape(-1, 2)
+        values = values[chunk.offset : chunk.offset + len(chunk)]
+        found = np.flatnonzero((values[:, 0] == pair[0]) & (values[:, 1] == pair[1]))
+        if len(found):
+            return start + int(found[0])
+        start += len(chunk)
     return None
 
 

@@ -90,6 +90,7 @@ class TestRollOver:
         idle = lab.Client(state.url)
         assert idle.get("/v2/health/live")[0] == 200
         deployer.deploy(lab.linear_request(store, 2))
+        time.sleep(0.5)
         assert len(deployer.describe("line").handle["workers"]) == 2, "the idle client may still ask"
         status, answer = idle.post("/predict", lab.ROW)
         assert (status, answer["model_version"]) == (200, 1)

@@ -149,6 +149,35 @@ class TestRows:
         assert table(tmp_path)["active"].to_pylist() == [True, True]
 
 
+class TestWeight:
+    def test_writing_the_log_does_not_import_pandas(self, tmp_path: Path) -> None:
+        from pathlib import Path as _Path
+
+        code = f"""
+import sys
+sys.path[:0] = [{str(_Path(__file__).parent)!r}]
+from pathlib import Path
+from windsock.provider.predictions.request_ids import new_request_id
+from windsock.provider.predictions.schema import InputSchema
+from windsock.provider.predictions.sink import FsspecSink
+from windsock.provider.predictions.writer import PredictionWriter
+folder = Path({str(tmp_path)!r})
+types = ("float", "int", "bool", "string")
+schema = InputSchema.from_dict({{"features": [{{"name": kind, "type": kind}} for kind in types],
+    "outputs": {{"prediction": "string", "classes": ["a", "b", "c"]}}}})
+writer = PredictionWriter(FsspecSink(folder), schema, model="churn", version=1, spool=folder / "spool")
+rows = [[1.0, 2, True, "x"], [None, None, None, None]]
+writer.append([new_request_id(), new_request_id()], rows, ["a", None], [[0.1, 0.2, 0.7], None], [0.1, 0.1])
+writer.close()
+assert "pandas" not in sys.modules
+"""
+        subprocess.run([sys.executable, "-c", code], check=True)
+        rows = sorted(table(tmp_path).to_pylist(), key=lambda row: row["int"] is None)
+        assert [rows[0][kind] for kind in ("float", "int", "bool", "string")] == [1.0, 2, True, "x"]
+        assert rows[0]["score"] == [0.1, 0.2, 0.7]
+        assert [rows[1][kind] for kind in ("float", "int", "bool", "string", "prediction", "score")] == [None] * 6
+
+
 class TestSampling:
     def test_it_is_a_function_of_the_id_and_the_rate_is_stored(self, make: Any, tmp_path: Path) -> None:
         writer = make(settings=LogSettings(sample_rate=0.2))

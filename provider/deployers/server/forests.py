@@ -42,7 +42,8 @@ def _compiled(
     trees: list[Any], width: int, own: Callable[[Array], Array], *, classifier: bool
 ) -> Callable[[Array], Array]:
     def answer(data: Array) -> Array:
-        narrow = np.ascontiguousarray(data, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            narrow = np.ascontiguousarray(data, dtype=np.float32)
         if not np.isfinite(narrow).all():
             return own(data)
         total = np.zeros((len(narrow), width))
