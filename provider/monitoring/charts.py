@@ -164,8 +164,9 @@ def missing_bars(before: float, now: float) -> str:
     top = max(before, now)
     label = f"Missing: {percent(before)} to {percent(now)}"
     return (
-        f'<svg viewBox="0 0 {_W} 20" role="img" aria-label="{label}"><text x="118" y="13" text-anchor="end">missing</text>'
-        f'{_pair(before / top, now / top, 0)}<text x="{_W}" y="13" text-anchor="end">{percent(before)} → {percent(now)}</text></svg>'
+        f'<svg viewBox="0 0 {_W} 20" role="img" aria-label="{label}">'
+        f'<text x="118" y="13" text-anchor="end">missing</text>{_pair(before / top, now / top, 0)}'
+        f'<text x="{_W}" y="13" text-anchor="end">{percent(before)} → {percent(now)}</text></svg>'
     )
 
 

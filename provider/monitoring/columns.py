@@ -10,6 +10,7 @@ import base64
 import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +96,7 @@ class NumericColumn:
     def infinite(self) -> int:
         return self.neg_inf + self.pos_inf
 
-    @property
+    @cached_property
     def present(self) -> int:
         """Rows with a finite value."""
         return int(self.counts.sum())
@@ -113,7 +114,7 @@ class NumericColumn:
     def mean(self) -> float:
         return float(self.centre) + self.mean_offset
 
-    @property
+    @cached_property
     def sd(self) -> float:
         """Standard deviation (n - 1)."""
         n = self.present
@@ -213,9 +214,9 @@ class CategoricalColumn:
     """Text or booleans: counts of named levels, of hash buckets for rare ones, and of levels the reference never had.
 
     ``counts`` has ``len(levels) + buckets + 1`` cells. With ``complete``, every level of the reference is in ``levels``
-    or, as a 32-bit hash, in ``rare``; all others are ``unseen``. Unseen values are in the hash buckets with the other rare
-    ones (a cell that is empty in the reference by definition would look like drift where levels are many), and in
-    the last cell only where there are no buckets.
+    or, as a 32-bit hash, in ``rare``; all others are ``unseen``. Unseen values are in the hash buckets with the other
+    rare ones (a cell that is empty in the reference by definition would look like drift where levels are many), and
+    in the last cell only where there are no buckets.
     """
 
     name: str
@@ -248,7 +249,7 @@ class CategoricalColumn:
     def infinite(self) -> int:
         return 0
 
-    @property
+    @cached_property
     def present(self) -> int:
         return int(self.counts.sum())
 

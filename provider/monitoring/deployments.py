@@ -83,7 +83,7 @@ def check_deployment_drift(
     result = _named(result, registered, omitted=[name for name in wanted if name not in logged])
     if result.rows < max(minimum_rows, 1):
         return DriftCheck(result, None)
-    return DriftCheck(result, keep(metadata, store, result, registered, deployment, step_run))
+    return DriftCheck(result, keep(metadata, store, result, registered, deployment=deployment, step_run=step_run))
 
 
 def baseline_of(version: ModelVersion, store: ArtifactStore) -> bytes:
@@ -120,6 +120,7 @@ def keep(
     store: ArtifactStore,
     result: DriftResult,
     version: ModelVersion,
+    *,
     deployment: str | None,
     step_run: str | None = None,
 ) -> DriftReport:

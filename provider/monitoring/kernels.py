@@ -121,10 +121,11 @@ def _in_domain(values: NDArray[Any], domain: type[np.generic]) -> NDArray[Any]:
     if values.dtype == domain:
         return values
     if domain is np.int64 and values.dtype == np.uint64:
-        return np.minimum(values, np.uint64(2**63 - 1)).astype(np.int64)
-    if domain is np.uint64 and values.dtype.kind == "i":
-        return np.maximum(values, 0).astype(np.uint64)
-    return values.astype(domain)
+        values = np.minimum(values, np.uint64(2**63 - 1))
+    elif domain is np.uint64 and values.dtype.kind == "i":
+        values = np.maximum(values, 0)
+    converted: NDArray[Any] = values.astype(domain)
+    return converted
 
 
 @dataclass
@@ -323,4 +324,5 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     with np.errstate(over="ignore"):
         x = (x ^ (x >> np.uint64(30))) * _M1
         x = (x ^ (x >> np.uint64(27))) * _M2
-        return x ^ (x >> np.uint64(31))
+        x ^= x >> np.uint64(31)
+    return x

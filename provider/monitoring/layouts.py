@@ -47,7 +47,7 @@ def opaque(name: str, arrow: pa.DataType) -> OpaqueColumn:
 
 
 def numeric_layout(name: str, arrow: pa.DataType, sample: NDArray[Any]) -> NumericColumn:
-    """Quantiles, plus each atom (a value with more than 1/128 of the mass) and its predecessor, so that it is a cell."""
+    """Quantiles, plus each atom (a value with more than 1/128 of the mass) and its predecessor: an atom is a cell."""
     kind = kind_of(arrow)
     if sample.dtype.kind == "f":
         sample = sample[np.isfinite(sample)]
@@ -69,7 +69,8 @@ def numeric_layout(name: str, arrow: pa.DataType, sample: NDArray[Any]) -> Numer
 def _atoms(sample: NDArray[Any]) -> NDArray[Any]:
     candidates = np.unique(sample[:: max(1, len(sample) // (2 * QUANTILES))])
     runs = sample.searchsorted(candidates, "right") - sample.searchsorted(candidates, "left")
-    return candidates[(runs > len(sample) / QUANTILES) & (runs > 1)]
+    atoms: NDArray[Any] = candidates[(runs > len(sample) / QUANTILES) & (runs > 1)]
+    return atoms
 
 
 def predecessors(values: NDArray[Any]) -> NDArray[Any]:
@@ -77,8 +78,10 @@ def predecessors(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind == "f":
         with np.errstate(over="ignore"):
             below = np.nextafter(values, -np.inf)
-        return below[np.isfinite(below)]
-    return values[values > np.iinfo(values.dtype).min] - values.dtype.type(1)
+        found: NDArray[Any] = below[np.isfinite(below)]
+    else:
+        found = values[values > np.iinfo(values.dtype).min] - values.dtype.type(1)
+    return found
 
 
 def _groups(sample: NDArray[Any], edges: NDArray[Any]) -> NDArray[Any]:

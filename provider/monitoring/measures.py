@@ -81,7 +81,7 @@ class Pair:
         """Design effects of the cumulative distribution, for Kolmogorov-Smirnov."""
         return self._designs[1]
 
-    @property
+    @cached_property
     def effective(self) -> tuple[float, float]:
         """Rows that independent sampling would have needed for the same precision."""
         return _effective(self.n, self.inflations[0]), _effective(self.m, self.inflations[1])
@@ -141,13 +141,10 @@ class Pair:
         return float(low[1] - low[0]), float(high[1] - high[0])
 
     @cached_property
-    def chi_square(self) -> tuple[float, int]:
-        statistic, freedom = s.chi_square(*s.pool(*self.binned))
-        return statistic / self.inflation, freedom
-
-    @property
     def association(self) -> tuple[str, float, float]:
-        return "chi_square", *self.chi_square
+        """The evidence of χ² over the binned cells."""
+        statistic, freedom = s.chi_square(*s.pool(*self.binned))
+        return "chi_square", statistic / self.inflation, freedom
 
 
 def _effective(rows: int, inflation: float) -> float:

@@ -33,8 +33,8 @@ THRESHOLDS: Mapping[str, float] = MappingProxyType(
         "vanished": 0.01,
     }
 )
-"""Smallest effect that counts. For a normal feature KS 0.05 is a shift of the mean by 0.125 standard deviations; a spread of
-0.182 is a ratio of 1.2. ``name.categorical`` and ``name.numerical`` go before ``name``."""
+"""Smallest effect that counts. For a normal feature KS 0.05 is a shift of the mean by 0.125 standard deviations; a
+spread of 0.182 is a ratio of 1.2. ``name.categorical`` and ``name.numerical`` go before ``name``."""
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,8 @@ def _nulls(array: Any) -> NDArray[np.bool_]:
         return np.zeros(len(array), bool)
     bits = np.frombuffer(indices.buffers()[0], np.uint8)
     first = indices.offset
-    return np.unpackbits(bits, count=first + len(array), bitorder="little")[first:] == 0
+    absent: NDArray[np.bool_] = np.unpackbits(bits, count=first + len(array), bitorder="little")[first:] == 0
+    return absent
 
 
 def _boolean(mask: NDArray[np.bool_]) -> pa.Array:

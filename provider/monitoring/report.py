@@ -99,7 +99,7 @@ def _head(result: DriftResult, title: str, ranked: list[FeatureDrift]) -> str:
         facts.insert(1, ("Rows read", f"{result.scanned_rows:,}"))
     if result.current.window:
         start, end = (t.strftime("%Y-%m-%d %H:%M") for t in result.current.window)
-        facts.append(("Window (UTC)", f"{start} – {end}"))  # noqa: RUF001 - a range takes an en dash
+        facts.append(("Window (UTC)", f"{start} – {end}"))
     facts.append(("Drifted share", percent(result.drift_share)))
     listed = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     return (
@@ -129,7 +129,8 @@ def next_steps(result: DriftResult) -> list[str]:
     shifted = [name for name, found in tests.items() if found - {"missing", "infinite", "unseen", "vanished"}]
     if shifted:
         steps.append(
-            f"If the shift of {_names(shifted)} is real, check the model's performance on recent labels and retrain with this window."
+            f"If the shift of {_names(shifted)} is real, check the model's performance on recent labels and retrain "
+            "with this window."
         )
     if any(f.role for f in drifted):
         steps.append("The predictions moved: compare with the previous version, and be ready to roll back.")
@@ -180,7 +181,7 @@ def _row(feature: FeatureDrift, linked: bool) -> str:
     name = f'<a href="#{_anchor(feature.name)}">{name}</a>' if linked else name
     role = f' <span class="soft">({feature.role})</span>' if feature.role else ""
     m = feature.metrics
-    missing = "–"  # noqa: RUF001 - typographic: no value
+    missing = "–"
     if m.get("missing") or m.get("reference_missing"):
         missing = f"{percent(m.get('reference_missing', 0.0))} → {percent(m.get('missing', 0.0))}"
     score = max((t.score for t in feature.tests), default=0.0)
@@ -193,7 +194,8 @@ def _row(feature: FeatureDrift, linked: bool) -> str:
     )
     return (
         f'<tr><td>{name}{role}</td><td><span class="pill {feature.status}">{feature.status}</span></td><td>{bar}</td>'
-        f'<td>{escape(feature.reason)}</td><td class="r num">{missing}</td><td class="r num">{int(m.get("rows", 0)):,}</td></tr>'
+        f'<td>{escape(feature.reason)}</td><td class="r num">{missing}</td>'
+        f'<td class="r num">{int(m.get("rows", 0)):,}</td></tr>'
     )
 
 
@@ -234,9 +236,10 @@ def _foot(result: DriftResult) -> str:
     policy = result.policy
     alpha = "effects alone decide" if policy.alpha is None else f"false discovery rate {number(policy.alpha)}"
     tests = f"{', '.join(policy.numerical)} for numbers, {', '.join(policy.categorical)} for categories"
+    quality = ", ".join(policy.quality)
     return (
-        '<footer class="soft"><p>A feature drifts when an effect reaches its threshold (the mark in the bar) and chance '
-        f"is ruled out ({alpha}). Tests: {escape(tests)}; besides: {escape(', '.join(policy.quality)) or 'none'}. "
+        '<footer class="soft"><p>A feature drifts when an effect reaches its threshold (the mark in the bar) and '
+        f"chance is ruled out ({alpha}). Tests: {escape(tests)}; besides: {escape(quality) or 'none'}. "
         "KS and TV (total variation) go from 0 to 1; PSI and the distances are on the reference's quantile bins; sd is "
         "the reference's standard deviation.</p>"
         f"<p>Edges {result.edges_id} · made by Windsock</p></footer>"

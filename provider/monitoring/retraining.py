@@ -59,8 +59,8 @@ class RetrainingDecision:
 class RetrainingPolicy:
     """Retrain when ``needed`` of the last ``windows`` windows drifted, and not again within ``cooldown``.
 
-    One bad window is a bad window; a drift that stays is worth a model. A window counts as drifted if its report says so
-    and at least ``share`` of its features did. Reports of older model versions do not count: the new model has
+    One bad window is a bad window; a drift that stays is worth a model. A window counts as drifted if its report says
+    so and at least ``share`` of its features did. Reports of older model versions do not count: the new model has
     learned that drift already.
     """
 

@@ -1,13 +1,13 @@
 """Open data of any shape as chunks of columns: one column of one chunk at a time, never a whole table.
 
 A *chunk* is a Parquet row group, a slice of a table in memory, or a batch of a stream. Reading column by column keeps
-memory at one column chunk a thread, whatever the size of the data; ``pyarrow.dataset`` scanners need three times the CPU
-and ten times the memory for the same work, and some conveniences of pyarrow (``to_numpy``) import pandas: neither is
-used here.
+memory at one column chunk a thread, whatever the size of the data; ``pyarrow.dataset`` scanners need three times the
+CPU and ten times the memory for the same work, and some conveniences of pyarrow (``to_numpy``) import pandas: neither
+is used here.
 
-What can be opened: Parquet and CSV files (``.csv``, ``.tsv``, also ``.gz`` and the like), folders of them (hive folders too: keys such as
-``date=2026-01-01`` say where rows lie and are not columns), URIs that fsspec knows, Arrow tables, record batches and
-streams, and everything with ``__arrow_c_stream__`` (pandas, polars, DuckDB).
+What can be opened: Parquet and CSV files (``.csv``, ``.tsv``, also ``.gz`` and the like), folders of them (hive
+folders too: keys such as ``date=2026-01-01`` say where rows lie and are not columns), URIs that fsspec knows, Arrow
+tables, record batches and streams, and everything with ``__arrow_c_stream__`` (pandas, polars, DuckDB).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import unquote
 
 from ..errors import DataUnreadable, MissingExtra
 
@@ -31,7 +32,6 @@ SLICE_ROWS = 262_144
 
 _PARQUET = (".parquet", ".parq", ".pq")
 _CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".csv.zst", ".tsv.zst", ".csv.bz2", ".tsv.bz2")
-_BIG_CSV = 64 * 2**20
 
 Opener = Callable[[str], BinaryIO]
 
@@ -121,7 +121,7 @@ def _open_object(data: Any) -> Source:
     if not hasattr(data, "__arrow_c_stream__"):
         raise DataUnreadable(
             f"A {type(data).__module__}.{type(data).__qualname__} is no data that can be profiled.",
-            hint="Give Parquet or CSV paths, an Arrow table, or an object with __arrow_c_stream__ (pandas, polars, DuckDB).",
+            hint="Give Parquet or CSV paths, an Arrow table, or what has __arrow_c_stream__ (pandas, polars, DuckDB).",
         )
     kind = f"{type(data).__module__}.{type(data).__qualname__}"
     try:
@@ -200,10 +200,10 @@ def spill(source: Source) -> Source:
         for chunk in source.chunks():
             yield chunk.key
 
-    return _spilled(pa.schema(list(source.schema.items())), batches(), source.origin)
+    return spilled(pa.schema(list(source.schema.items())), batches(), source.origin)
 
 
-def _spilled(schema: pa.Schema, batches: Iterable[pa.RecordBatch], origin: dict[str, Any]) -> Source:
+def spilled(schema: pa.Schema, batches: Iterable[pa.RecordBatch], origin: dict[str, Any]) -> Source:
     import pyarrow.parquet as pq
 
     folder = tempfile.TemporaryDirectory(prefix="windsock-drift-")
@@ -237,13 +237,15 @@ def _open_paths(paths: Sequence[Any], types: Mapping[str, pa.DataType], opener: 
             f"{len(files)} files are Parquet and CSV mixed; one check reads one of the two.", files=files[:20]
         )
     if kinds == {"csv"}:
-        return _open_csv(files, types, opener)
+        from .csv_files import open_csv
+
+        return open_csv(files, types, opener)
     return ParquetSource(files, opener)
 
 
 def _plain(path: Any) -> str:
-    text = os.fspath(path)
-    return text[len("file://") :] if text.startswith("file://") else text
+    text: str = os.fspath(path)
+    return unquote(text[len("file://") :]) if text.startswith("file://") else text
 
 
 def _kind(file: str) -> str:
@@ -300,7 +302,7 @@ def _filesystem(uri: str) -> tuple[Any, str]:
     return fs, place
 
 
-def _open_binary(file: str, opener: Opener | None) -> Any:
+def open_binary(file: str, opener: Opener | None) -> Any:
     """What pyarrow reads from: the path itself when it is local (it then maps errors and sizes itself)."""
     if opener is not None:
         return opener(file)
@@ -360,7 +362,7 @@ class ParquetSource(Source):
                     yield batch.column(0)
         except (pa.ArrowException, OSError) as error:
             raise DataUnreadable(
-                f'{file} cannot be read: row group {group}, column "{column}": {_first_line(error)}', path=file
+                f'{file} cannot be read: row group {group}, column "{column}": {first_line(error)}', path=file
             ) from error
 
     def close(self) -> None:
@@ -374,10 +376,10 @@ class ParquetSource(Source):
         import pyarrow.parquet as pq
 
         try:
-            return pq.ParquetFile(_open_binary(file, self._opener), pre_buffer=False)
+            return pq.ParquetFile(open_binary(file, self._opener), pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
             raise DataUnreadable(
-                f"{file} cannot be read as Parquet: {_first_line(error)}",
+                f"{file} cannot be read as Parquet: {first_line(error)}",
                 hint="Is it complete, and does it end in .csv if it is text?",
                 path=file,
             ) from error
@@ -389,7 +391,7 @@ class ParquetSource(Source):
         if getattr(self._local, "file", None) != file:
             texts = [name for name, kind in self.schema.items() if str(kind) in ("string", "large_string")]
             reader = pq.ParquetFile(
-                _open_binary(file, self._opener), metadata=self._meta, read_dictionary=texts, pre_buffer=False
+                open_binary(file, self._opener), metadata=self._meta, read_dictionary=texts, pre_buffer=False
             )
             leaves = reader.schema
             flat = set(reader.schema_arrow.names)
@@ -406,124 +408,5 @@ def _file_facts(file: str, rows: int) -> dict[str, Any]:
     return facts
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-# CSV ------------------------------------------------------------------------------------------------------------------
-
-
-def _open_csv(files: Sequence[str], types: Mapping[str, pa.DataType], opener: Opener | None) -> Source:
-    """Parse once. Small files stay in memory; large ones are spilled to Parquet, so that memory stays flat."""
-    import pyarrow as pa
-
-    origin = {"type": "csv", "files": [_csv_facts(f) for f in files[:1000]], "file_count": len(files)}
-    known = dict(types)
-    small = all("://" not in f for f in files) and sum(Path(f).stat().st_size for f in files) <= _BIG_CSV
-    while True:
-        try:
-            batches = _csv_batches(files, known, opener)
-            if not small:
-                first = next(batches)
-                return _spilled(first.schema, _chain(first, batches), origin)
-            table = pa.Table.from_batches(list(batches))
-            source = TableSource(table, "csv")
-            source.origin = origin
-            return source
-        except _Retype as retype:
-            known[retype.column] = retype.to
-
-
-def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from rest
-
-
-def _csv_facts(file: str) -> dict[str, Any]:
-    return {"path": file} | ({"size": Path(file).stat().st_size} if "://" not in file else {})
-
-
-class _Retype(Exception):  # noqa: N818 - a signal, not an error
-    """A column's type, guessed from the first block, does not hold: read again with a wider one."""
-
-    def __init__(self, column: str, to: pa.DataType) -> None:
-        super().__init__(column)
-        self.column, self.to = column, to
-
-
-def _csv_batches(
-    files: Sequence[str], known: Mapping[str, pa.DataType], opener: Opener | None
-) -> Iterator[pa.RecordBatch]:
-    import pyarrow as pa
-    from pyarrow import csv
-
-    schema: pa.Schema | None = None
-    for file in files:
-        options = csv.ParseOptions(delimiter="\t" if ".tsv" in file.lower() else ",", newlines_in_values=True)
-        column_types = known if schema is None else {f.name: f.type for f in schema}
-        convert = csv.ConvertOptions(
-            column_types=column_types, strings_can_be_null=True, quoted_strings_can_be_null=False
-        )
-        raw = _open_binary(file, opener)
-        stream = pa.input_stream(raw, compression="detect") if isinstance(raw, str) else raw
-        try:
-            reader = csv.open_csv(stream, csv.ReadOptions(block_size=8 * 2**20), options, convert)
-            if schema is None:
-                schema = reader.schema
-            for batch in reader:
-                yield _aligned(batch, schema, file)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise _retype(error, schema, reader_names(file, opener, options)) or DataUnreadable(
-                f"{file} cannot be read as CSV: {_first_line(error)}", path=file
-            ) from error
-
-
-def reader_names(file: str, opener: Opener | None, options: Any) -> list[str]:
-    """The header of a CSV file, or nothing when not even that can be read."""
-    import csv
-    import io
-
-    import pyarrow as pa
-
-    raw = _open_binary(file, opener)
-    try:
-        with pa.input_stream(raw, compression="detect") if isinstance(raw, str) else raw as stream:
-            text = stream.read(1 << 20).decode("utf-8-sig", "replace")
-    except (pa.ArrowException, OSError):
-        return []
-    return next(csv.reader(io.StringIO(text), delimiter=options.delimiter), [])
-
-
-def _retype(error: BaseException, schema: pa.Schema | None, names: list[str]) -> _Retype | None:
-    """``In CSV column #3: CSV conversion error to int64: invalid value 'x'`` → read column 3 as something wider."""
-    import re
-
-    import pyarrow as pa
-
-    found = re.search(r"In CSV column #(\d+).*?conversion error to (\w+)", str(error))
-    if not found or int(found[1]) >= len(names):
-        return None
-    was = found[2]
-    if was == "string":
-        return None
-    return _Retype(names[int(found[1])], pa.float64() if was.startswith(("int", "null")) else pa.string())
-
-
-def _aligned(batch: pa.RecordBatch, schema: pa.Schema, file: str) -> pa.RecordBatch:
-    import pyarrow as pa
-
-    if batch.schema.names == schema.names and all(
-        a == b for a, b in zip(batch.schema.types, schema.types, strict=True)
-    ):
-        return batch
-    arrays = []
-    for column in schema:
-        if column.name not in batch.schema.names:
-            arrays.append(pa.nulls(batch.num_rows, column.type))
-            continue
-        try:
-            arrays.append(batch.column(column.name).cast(column.type))
-        except pa.ArrowException:
-            raise _Retype(column.name, pa.string()) from None
-    del file
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -140,7 +140,8 @@ def proportions(k: float, n: float, l: float, m: float) -> float:  # noqa: E741
 def outside_p(outside: float, n: float, m: float) -> float:
     """Chance of ``outside`` or more of ``m`` rows lying beyond the range of ``n`` rows of the same distribution.
 
-    The rows beyond each end are nearly geometric with ratio m/(n+m) (ranks of exchangeable rows); this is their sum's tail.
+    The rows beyond each end are nearly geometric with ratio m/(n+m) (ranks of exchangeable rows); this is the tail of
+    their sum.
     """
     if outside <= 0:
         return 1.0
@@ -186,8 +187,8 @@ class DesignEffect(NamedTuple):
     groups: float
     """Of the shares of groups: first order of Rao and Scott (1981)."""
     cumulative: float
-    """Of the cumulative distribution, which a Kolmogorov-Smirnov distance is about. Where blocks differ in their mean it
-    is five times that of the groups."""
+    """Of the cumulative distribution, which a Kolmogorov-Smirnov distance is about. Where blocks differ in their mean
+    it is five times that of the groups."""
     block: float
     """Size-weighted mean number of rows in a block."""
     blocks: int

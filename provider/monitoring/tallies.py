@@ -25,7 +25,7 @@ _NUMBERS = {"float", "int", "uint"}
 
 def comparable(reference: str, current: str) -> bool:
     """Whether values of these kinds can be compared: numbers with numbers, a kind with itself, nulls with anything."""
-    return current in (reference, "null") or reference in _NUMBERS and current in _NUMBERS
+    return current in {reference, "null"} or {reference, current} <= _NUMBERS
 
 
 @dataclass

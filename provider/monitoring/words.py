@@ -21,7 +21,7 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if value >= 99.5 or value == 0 else f"{value:.2g} %" if value < 10 else f"{value:.1f} %"
 
 
-def absent_words(reference: Column, current: Column, minimum: int) -> tuple[str, bool]:
+def absent_words(reference: Column, current: Column, minimum: int) -> tuple[str, bool]:  # noqa: PLR0911
     """Why two columns cannot be compared, or nothing; and whether that is a change of the schema."""
     if isinstance(current, OpaqueColumn):
         if current.kind == "absent":
@@ -82,7 +82,7 @@ def _numeric_movement(pair: Pair) -> list[str]:
         parts.append(f"mean moved by {shift:+.2f} sd")
     ratio = spread_ratio(pair)
     if ratio is not None and not 0.9 < ratio < 1.1:
-        parts.append(f"spread × {ratio:.2f}")
+        parts.append(f"spread \u00d7 {ratio:.2f}")
     return parts
 
 
@@ -101,5 +101,5 @@ def _categorical_movement(pair: Pair) -> list[str]:
 
 
 def cut(text: Any, longest: int = 40) -> str:
-    text = str(text)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    words = str(text)
+    return words if len(words) <= longest else words[: longest - 1] + "…"

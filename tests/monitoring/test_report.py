@@ -165,7 +165,8 @@ FLAGS = [
 CONTRAST = """selector => {
   const element = document.querySelector(selector), style = getComputedStyle(element);
   const parse = text => (text.match(/[\\d.]+/g) || []).map(Number);
-  const light = c => { const [r, g, b] = c.slice(0, 3).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+  const linear = v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+  const light = c => { const [r, g, b] = c.slice(0, 3).map(linear);
                        return .2126 * r + .7152 * g + .0722 * b; };
   let back = element;
   while (back && (parse(getComputedStyle(back).backgroundColor)[3] === 0)) back = back.parentElement;

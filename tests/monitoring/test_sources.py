@@ -67,7 +67,7 @@ class TestEveryShapeGivesTheSameCounts:
         assert counts(build_profile(tmp_path / "b.csv.gz")) == expected
 
     def test_large_csv_is_spilled(self, tmp_path, expected, monkeypatch):
-        monkeypatch.setattr("windsock.provider.monitoring.sources._BIG_CSV", 1000)
+        monkeypatch.setattr("windsock.provider.monitoring.csv_files._BIG_CSV", 1000)
         pa.csv.write_csv(table(), tmp_path / "a.csv")
         with open_data(tmp_path / "a.csv") as source:
             assert type(source).__name__ == "ParquetSource"

@@ -113,7 +113,10 @@ class TestPool:
         assert len(r) == len(c) == 0
 
 
-def sums_of(values, block, edges=np.linspace(-1.5, 1.5, 9)):
+EDGES = np.linspace(-1.5, 1.5, 9)
+
+
+def sums_of(values, block, edges=EDGES):
     total = np.zeros((len(edges) + 2, 3), np.int64)
     for start in range(0, len(values), block):
         piece = values[start : start + block]
@@ -148,6 +151,8 @@ class TestNothing:
         assert s.total_variation(empty, empty) == 0
 
     def test_scipy_is_not_imported_by_the_module(self):
-        code = "import sys; import windsock.provider.monitoring.decision; print('scipy' in sys.modules, 'pandas' in sys.modules)"
+        code = (
+            "import sys, windsock.provider.monitoring.decision; print(*(m in sys.modules for m in ('scipy', 'pandas')))"
+        )
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert out.stdout.split() == ["False", "False"]
