@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from windsock.provider.artifacts.saving import load, save
 from windsock.provider.artifacts.stores.local import LocalArtifactStore, LocalArtifactStoreConfig
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from windsock.provider.artifacts.handle import Artifact
 from windsock.provider.artifacts.materializers import choose
 from windsock.provider.artifacts.materializers.base import LoadRequest, Materializer
@@ -170,7 +171,7 @@ class TestTables:
                 "when": pd.to_datetime(["2026-01-01", None, "2026-03-29"]).tz_localize("UTC").tz_convert("Asia/Tokyo"),
                 "kind": pd.Categorical(["low", "high", None], categories=["low", "mid", "high"], ordered=True),
                 "span": pd.to_timedelta([1, 2, None], unit="s"),
-                3: [1, 2, 3],
+                "small": np.array([1, 2, 3], np.int8),
             },
             index=pd.MultiIndex.from_tuples([("x", 1), ("x", 2), ("y", 1)], names=["group", "n"]),
         )
@@ -183,7 +184,7 @@ class TestTables:
     def test_series_and_index(self, frame, round_trip):
         import pandas as pd
 
-        for name in ("float", "kind", 3):
+        for name in ("float", "kind", "small"):
             pd.testing.assert_series_equal(round_trip(frame[name]), frame[name])
         unnamed = pd.Series([1, 2], index=["a", "b"])
         pd.testing.assert_series_equal(round_trip(unnamed), unnamed)
@@ -208,6 +209,32 @@ class TestTables:
         loaded["f3"] *= 2
         assert (loaded.iloc[0, 0], list(loaded.columns)) == (5.0, list(frame.columns))
         pd.testing.assert_frame_equal(load(ref, store, columns=["text", "f7"]), frame[["text", "f7"]])
+
+    def test_names_that_are_not_text(self, round_trip, store):
+        import pandas as pd
+
+        numbers = pd.DataFrame([[1, 2], [3, 4]])
+        pd.testing.assert_frame_equal(round_trip(numbers), numbers)
+        levels = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2)], names=["k", "n"]))
+        pd.testing.assert_frame_equal(round_trip(levels), levels)
+        unnamed = pd.Series([1, 2], name=("a", 1))
+        pd.testing.assert_series_equal(round_trip(unnamed), unnamed)
+        with pytest.raises(MaterializerNotFound, match="different types: 'a', 1"):
+            save(pd.DataFrame({"a": [1], 1: [2]}), store)
+
+    def test_without_rows_or_columns(self, round_trip):
+        import pandas as pd
+
+        for frame in (
+            pd.DataFrame(),
+            pd.DataFrame(index=pd.RangeIndex(3)),
+            pd.DataFrame(index=["a", "b"]),
+            pd.DataFrame({"a": pd.Series([], dtype="float64"), "c": pd.Categorical([], categories=["x"])}),
+        ):
+            loaded = round_trip(frame)
+            assert loaded.shape == frame.shape
+            assert loaded.index.equals(frame.index)
+            assert list(loaded.dtypes) == list(frame.dtypes)
 
     def test_columns(self, frame, store):
         stored = save(frame, store)

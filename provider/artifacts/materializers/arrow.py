@@ -14,7 +14,7 @@ from .base import LoadRequest, StreamMaterializer
 from .plain import preview
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from io import BytesIO
     from pathlib import Path
 
@@ -53,6 +53,9 @@ class ArrowMaterializer(StreamMaterializer):
         try:
             with pa.ipc.new_file(sink, table.schema, options=options) as writer:
                 writer.write_table(table, max_chunksize=_BATCH_ROWS)
+                if not table.num_rows:  # no rows make no batch, and categories would be lost with it
+                    arrays = [c.chunk(0) if c.num_chunks else pa.array([], c.type) for c in table.columns]
+                    writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=table.schema))
         except pa.ArrowInvalid as error:
             raise MaterializerNotFound(f"This {kind} cannot be written as Arrow: {error}.") from error
 
@@ -89,14 +92,11 @@ class PandasMaterializer(ArrowMaterializer):
             kind = "pandas.Series" if value.name is not None else "pandas.Series?"
             value = value.to_frame()
         elif isinstance(value, pd.Index):
-            kind, value = "pandas.Index", pd.DataFrame(index=value)
-        elif not value.columns.is_unique:
-            twice = sorted({str(name) for name in value.columns[value.columns.duplicated()]})
-            raise MaterializerNotFound(
-                f"The DataFrame has several columns of the same name: {', '.join(twice)}.",
-                hint="Give each column its own name: frame.columns = [...]",
-                columns=twice,
-            )
+            kind, value = "pandas.Index", _one_column(value)
+        elif not len(value.columns):
+            kind, value = "pandas.DataFrame?", _one_column(value.index)
+        else:
+            _require_good_names(value.columns)
         try:
             return pa.Table.from_pandas(value), kind
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
@@ -224,6 +224,30 @@ def _index_names(schema: Any) -> set[str]:
     return {name for name in stored if isinstance(name, str)}
 
 
+def _one_column(index: Any) -> Any:
+    """A DataFrame with that index and one column of nothing: Arrow forgets the rows of a table without columns."""
+    import numpy as np
+    import pandas as pd
+
+    return pd.DataFrame({"": np.zeros(len(index), np.int8)}, index=index)
+
+
+def _require_good_names(columns: Any) -> None:
+    """Refuse names that would come back changed. Raises ``MaterializerNotFound``."""
+    if not columns.is_unique:
+        twice = sorted({str(name) for name in columns[columns.duplicated()]})
+        raise MaterializerNotFound(
+            f"The DataFrame has several columns of the same name: {', '.join(twice)}.",
+            hint="Give each column its own name: frame.columns = [...]",
+            columns=twice,
+        )
+    if columns.inferred_type.startswith("mixed") and columns.nlevels == 1:
+        raise MaterializerNotFound(
+            f"The DataFrame's column names are of different types: {', '.join(repr(name) for name in columns[:20])}.",
+            hint="Make them text: frame.columns = frame.columns.astype(str)",
+        )
+
+
 def _positions(schema: Any, columns: Sequence[str]) -> list[int]:
     """Positions of the wanted columns and of the pandas index. Raises ``ArtifactNotFound`` naming what is missing."""
     index = _index_names(schema)
@@ -245,7 +269,8 @@ def _to_pandas(table: Any) -> Any:
             "This artifact is a pandas object, which needs pandas.",
             hint="Run: pip install 'airflow-provider-windsock[pandas]'",
         ) from None
-    return table.to_pandas()
+    frame: Any = table.to_pandas()
+    return frame
 
 
 def _series(table: Any, name: Any = ...) -> Any:
@@ -255,10 +280,11 @@ def _series(table: Any, name: Any = ...) -> Any:
     return series
 
 
-_FROM_TABLE = {
+_FROM_TABLE: dict[str, Callable[[Any], Any]] = {
     "pyarrow.Table": lambda table: table,
     "pyarrow.RecordBatch": lambda table: table.combine_chunks().to_batches()[0],
     "pandas.DataFrame": _to_pandas,
+    "pandas.DataFrame?": lambda table: _to_pandas(table)[[]],
     "pandas.Series": _series,
     "pandas.Series?": lambda table: _series(table, None),
     "pandas.Index": lambda table: _to_pandas(table).index,
