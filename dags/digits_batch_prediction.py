@@ -7,7 +7,6 @@ import os
 from airflow.sdk import DAG
 from airflow.timetables.assets import AssetOrTimeSchedule
 from airflow.timetables.trigger import CronTriggerTimetable
-
 from windsock import model_asset
 from windsock.operators.predictions import BatchPredictOperator
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from windsock_examples.digits import digits
-
 from windsock import airflow_dag
+from windsock_examples.digits import digits
 
 dag = airflow_dag(digits, dag_id="digits_training", schedule="@weekly", catchup=False, tags=["example"])

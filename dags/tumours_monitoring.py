@@ -12,7 +12,6 @@ from datetime import timedelta
 
 from airflow.sdk import DAG
 from airflow.timetables.trigger import CronTriggerTimetable
-
 from windsock.operators.drift import DetectDriftOperator
 from windsock.sensors.drift import DriftSensor
 

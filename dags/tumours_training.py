@@ -11,11 +11,10 @@ import os
 from airflow.sdk import DAG
 from airflow.timetables.assets import AssetOrTimeSchedule
 from airflow.timetables.trigger import CronTriggerTimetable
-from windsock_examples.tumours import tumours
-
 from windsock import airflow_task_group, drift_asset
 from windsock.operators.deployments import DeployModelOperator
 from windsock.operators.models import PromoteModelOperator
+from windsock_examples.tumours import tumours
 
 with DAG(
     "tumours_training",

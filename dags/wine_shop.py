@@ -9,10 +9,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import DAG, task
-from windsock_examples.wines import TARGET, collect_analyses, train_grower_model
-
 from windsock.operators.models import ApproveModelOperator, PromoteModelOperator, RegisterModelOperator
 from windsock.operators.validation import ValidateDataOperator
+from windsock_examples.wines import TARGET, collect_analyses, train_grower_model
 
 with DAG("wine_shop", schedule="@daily", catchup=False, doc_md=__doc__, tags=["windsock", "example"]):
     analyses = collect_analyses()  # a Windsock step inside a plain DAG is a task

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .stacks import StackHook
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..provider.metadata.artifacts import ArtifactVersion
 
 

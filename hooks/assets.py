@@ -5,13 +5,12 @@
     with DAG("publish_scores", schedule=[model_asset("churn", alias="production")]): ...
     airflow_dag(churn, schedule=AssetOrTimeSchedule(timetable=weekly, assets=[drift_asset("churn")]))
 
-Each function is pure: the same arguments give the same asset, whose name is its URI. What happened (which version, which
-report, why) travels in the JSON ``extra`` of the asset's events.
+Each function is pure: the same arguments give the same asset, whose name is its URI. What happened (which version,
+which report, why) travels in the JSON ``extra`` of the asset's events.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
@@ -19,6 +18,7 @@ from airflow.sdk import Asset, AssetAlias
 from ..provider.names import SCHEME, asset_uri, check_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from urllib.parse import SplitResult
 
 GROUP = SCHEME
@@ -53,7 +53,9 @@ def outlet(kind: str, name: str, *path: str) -> AssetAlias:
     is still a Jinja template cannot be part of the alias, whose name must be known when the DAG is parsed.
     """
     parts = (name, *path)
-    return AssetAlias(name=f"{SCHEME}://{kind}" if any("{{" in part for part in parts) else asset_uri(kind, *parts), group=GROUP)
+    return AssetAlias(
+        name=f"{SCHEME}://{kind}" if any("{{" in part for part in parts) else asset_uri(kind, *parts), group=GROUP
+    )
 
 
 def emit(context: Mapping[str, Any], asset: Asset, extra: Mapping[str, Any]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..provider.errors import DeploymentFailed
 from .stacks import StackHook
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ..provider.metadata.deployments import Deployment
 
 

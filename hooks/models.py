@@ -20,7 +20,7 @@ class ModelHook(StackHook):
     """
 
     def get_version(self, model: str, *, alias: str | None = None, version: int | None = None) -> ModelVersion:
-        """One version; the newest when neither alias nor version is given. Raises ``ModelNotFound``, ``AliasNotFound``."""
+        """One version; the newest without alias and version. Raises ``ModelNotFound``, ``AliasNotFound``."""
         return self.stack().model_registry.get(model, version=version, alias=alias)
 
     def load(self, model: str, *, alias: str | None = None, version: int | None = None) -> Any:

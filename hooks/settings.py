@@ -23,7 +23,7 @@ _OPTIONS = ("home", "sql_alchemy_conn", "stack", "stacks_folder", "actor", "step
 def airflow_settings(windsock_conn_id: str | None = None) -> Settings:
     """The settings of this Airflow installation, resolved once a process.
 
-    :param windsock_conn_id: connection of type ``windsock``; default: what ``[windsock] connection`` names, if anything.
+    :param windsock_conn_id: connection of type ``windsock``; default: what ``[windsock] connection`` names, if any.
     """
     from airflow.sdk.configuration import conf
 

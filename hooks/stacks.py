@@ -51,5 +51,7 @@ class StackHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """What the "Test" button of the connection form runs: open the metadata database, check each component."""
-        failures = [f"{kind} ({flavor}): {result.detail}" for kind, flavor, result, _ in self.stack().check() if not result.ok]
+        failures = [
+            f"{kind} ({flavor}): {result.detail}" for kind, flavor, result, _ in self.stack().check() if not result.ok
+        ]
         return (False, "; ".join(failures)) if failures else (True, f'Stack "{self.stack().name}" works')

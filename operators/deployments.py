@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..hooks.actors import in_words, run_reason
@@ -10,6 +9,8 @@ from ..hooks.assets import deployment_asset, emit, outlet
 from .base import WindsockOperator
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.sdk import Context
 
     from ..provider.metadata.deployments import Deployment
@@ -29,7 +30,14 @@ class DeployModelOperator(WindsockOperator):
     :param reason: why; default: the reason of the run.
     """
 
-    template_fields: Sequence[str] = ("model", "alias", "version", "deployment", "reason", *WindsockOperator.template_fields)
+    template_fields: Sequence[str] = (
+        "model",
+        "alias",
+        "version",
+        "deployment",
+        "reason",
+        *WindsockOperator.template_fields,
+    )
 
     def __init__(
         self,

@@ -85,12 +85,21 @@ class PromoteModelOperator(WindsockOperator):
     :param version: version number to promote, instead of ``source`` (templated).
     :param target: alias to move (templated); default ``production``.
     :param gates: conditions, as ``windsock.provider.registry.gates`` objects or their JSON forms, for example
-        ``[{"gate": "metric", "metric": "accuracy", "minimum": 0.9}, {"gate": "better_than_current", "metric": "accuracy"}]``.
+        ``[{"gate": "metric", "metric": "accuracy", "minimum": 0.9},
+        {"gate": "better_than_current", "metric": "accuracy"}]``.
     :param reason: why; default: the reason of the run (drift, for example).
     :param skip_if_refused: skip downstream tasks instead of failing when a gate says no.
     """
 
-    template_fields: Sequence[str] = ("model", "source", "version", "target", "gates", "reason", *WindsockOperator.template_fields)
+    template_fields: Sequence[str] = (
+        "model",
+        "source",
+        "version",
+        "target",
+        "gates",
+        "reason",
+        *WindsockOperator.template_fields,
+    )
     template_fields_renderers = {"gates": "json"}  # noqa: RUF012 - Airflow's own declaration
 
     def __init__(
@@ -197,7 +206,11 @@ class ApproveModelOperator(ApprovalOperator):
             action="approve" if result["chosen_options"] == [self.APPROVE] else "reject",
             subject_kind="model",
             subject=f"{self.model}@{version.version}",
-            after={"target": self.target, "chosen": result["chosen_options"], "input": result.get("params_input") or {}},
+            after={
+                "target": self.target,
+                "chosen": result["chosen_options"],
+                "input": result.get("params_input") or {},
+            },
             reason=None,
         )
         return result

@@ -11,8 +11,8 @@ from .calls import BuiltInStepOperator
 class BatchPredictOperator(BuiltInStepOperator):
     """Predicts every row of the files of a folder with a registered model, and writes Parquet files.
 
-    It is the step ``windsock.provider.steps.predict_batch`` as a task of your own DAG: no server is involved, memory does
-    not grow with the files, and a retry overwrites what was half done. XCom: ``{"output": Ref}`` of
+    It is the step ``windsock.provider.steps.predict_batch`` as a task of your own DAG: no server is involved, memory
+    does not grow with the files, and a retry overwrites what was half done. XCom: ``{"output": Ref}`` of
     ``{"model", "version", "rows", "files", "output"}``.
 
     :param model: name of the model (templated).

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 class ValidateDataOperator(BuiltInStepOperator):
     """Checks a table against expectations (Great Expectations by default) before anything is built on it.
 
-    It is the step ``windsock.provider.steps.validate_data`` as a task of your own DAG: its full result is an artifact, with
-    lineage to the data. A failed ``critical`` expectation fails the task
+    It is the step ``windsock.provider.steps.validate_data`` as a task of your own DAG: its full result is an artifact,
+    with lineage to the data. A failed ``critical`` expectation fails the task
     without retries (the data will not be better in a minute), skips what follows, or warns, as ``on_failure`` says.
     XCom: ``{"output": Ref}`` of ``{"passed", "rows", "checks", "summary"}``.
 
-    :param data: ``{"output": Ref}`` of a step task's XCom, a ``Ref``, or a path of a Parquet or CSV file or folder (templated).
-    :param expectations: ``[{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "age"}}, …]``, or the path
-        of a JSON or YAML file that holds them (a whole suite exported by Great Expectations works), read when the DAG is parsed.
+    :param data: ``{"output": Ref}`` of a step task's XCom, a ``Ref``, or a path of a Parquet or CSV file or folder
+        (templated).
+    :param expectations: ``[{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "age"}}, …]``, or the
+        path of a JSON or YAML file that holds them (a whole suite exported by Great Expectations works), read when
+        the DAG is parsed.
     :param on_failure: ``fail`` (default), ``skip`` or ``warn``.
     """
 

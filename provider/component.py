@@ -64,7 +64,7 @@ class CheckResult:
     hint: str | None = None
 
 
-class Component(ABC):
+class Component(ABC):  # noqa: B024 - the abstract methods are those of each kind
     """One part of a stack, or one configurable step of a pipeline.
 
     A subclass sets ``kind`` (through the abstract class of its kind) and ``Config``. ``__init__`` must be cheap and

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .base import MetadataSensor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airflow.sdk import Context
 
     from ..provider.metadata import Metadata
@@ -36,7 +37,9 @@ class ModelVersionSensor(MetadataSensor):
     question = "windsock.sensors.models:find_version"
     template_fields: Sequence[str] = ("model", "alias", "newer_than", *MetadataSensor.template_fields)
 
-    def __init__(self, *, model: str, alias: str | None = None, newer_than: int | str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, model: str, alias: str | None = None, newer_than: int | str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.model = model
         self.alias = alias

@@ -49,7 +49,8 @@ class ValidationResult:
         if not self.failed:
             return f"All {len(self.checks)} expectations hold on {self.rows} rows."
         found = "; ".join(
-            f"{check.expectation}{f' ({check.column})' if check.column else ''}: {check.detail}" for check in self.failed
+            f"{check.expectation}{f' ({check.column})' if check.column else ''}: {check.detail}"
+            for check in self.failed
         )
         return f"{len(self.failed)} of {len(self.checks)} expectations failed on {self.rows} rows: {found}"
 

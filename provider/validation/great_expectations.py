@@ -20,7 +20,7 @@ class GreatExpectationsValidator(DataValidator):
     """
 
     def validate(self, data: Any, expectations: Sequence[Expectation]) -> ValidationResult:
-        frame = data if type(data).__module__.startswith("pandas.") else data.to_pandas()
+        frame = data.to_pandas() if hasattr(data, "to_pandas") else data
         with _quiet():
             gx = _import()
             context = gx.get_context(mode="ephemeral")

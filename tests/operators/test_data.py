@@ -10,7 +10,6 @@ import loop_lab
 import pandas as pd
 import pytest
 from airflow.sdk import DAG
-
 from windsock.hooks.artifacts import ArtifactHook
 from windsock.operators.predictions import BatchPredictOperator
 from windsock.operators.validation import ValidateDataOperator, load_expectations
@@ -39,7 +38,10 @@ class TestValidate:
         result = run_dag(validation([POSITIVE, SMALL]))
         assert result.tasks["validate"] == "failed"
         found = ArtifactHook().load("validation.validate")
-        assert [check["passed"] for check in sorted(found["checks"], key=lambda one: one["unexpected"])] == [True, False]
+        assert [check["passed"] for check in sorted(found["checks"], key=lambda one: one["unexpected"])] == [
+            True,
+            False,
+        ]
         assert "of 150 rows" in found["summary"]
 
     def test_or_skip_or_warn(self, run_dag: Any) -> None:
@@ -92,7 +94,12 @@ class TestBatchPredict:
         loop_lab.features(10).drop(columns="petal width (cm)").to_parquet(tmp_path / "a.parquet")
         with DAG("batch", schedule=None) as dag:
             BatchPredictOperator(
-                task_id="predict", model="flowers", alias="candidate", data=str(tmp_path), output=str(tmp_path / "out"), retries=0
+                task_id="predict",
+                model="flowers",
+                alias="candidate",
+                data=str(tmp_path),
+                output=str(tmp_path / "out"),
+                retries=0,
             )
         assert run_dag(dag).tasks["predict"] == "failed"
         assert list((tmp_path / "out").iterdir()) == []

@@ -9,7 +9,6 @@ from typing import Any
 import loop_lab
 import pytest
 from airflow.sdk import DAG
-
 from windsock.hooks.deployments import DeploymentHook
 from windsock.hooks.stacks import load_stack
 from windsock.operators.deployments import DeleteDeploymentOperator, DeployModelOperator, RollbackDeploymentOperator
@@ -51,7 +50,8 @@ class TestDeploy:
         back = run_dag(one_task("back", RollbackDeploymentOperator, deployment="flowers", reason="worse")).xcoms["act"]
         assert (back["version"], back["previous"]) == (1, 2)
         assert str(DeploymentHook().predict("flowers", [ROW])["model_version"]) == "1"
-        assert load_stack().metadata.deployments.history("flowers")[0].actor.startswith("dag:back")
+        event = next(one for one in load_stack().metadata.deployments.history("flowers") if one.action == "roll_back")
+        assert (event.actor, event.reason, event.to_version) == ("user:dag_test", "worse", 1)
 
         run_dag(one_task("end", DeleteDeploymentOperator, deployment="flowers"))
         with pytest.raises((DeploymentNotFound, DeploymentFailed)):

@@ -10,7 +10,6 @@ import loop_lab
 import pytest
 from airflow.sdk import DAG
 from loop_lab import events
-
 from windsock import drift_asset
 from windsock.hooks.drift import DriftHook
 from windsock.hooks.stacks import load_stack
@@ -91,7 +90,10 @@ class TestSensor:
         before = len(events(drift_asset("flowers").uri))
         result = run_dag(watch())
         assert result.tasks["wait"] == "success"
-        assert result.xcoms["wait"]["features"] == ["petal length (cm)"] or "petal length (cm)" in result.xcoms["wait"]["features"]
+        assert (
+            result.xcoms["wait"]["features"] == ["petal length (cm)"]
+            or "petal length (cm)" in result.xcoms["wait"]["features"]
+        )
         assert len(events(drift_asset("flowers").uri)) == before + 1
 
     def test_no_second_sensor_acts_on_the_same_report(self, deployed: Path, run_dag: Any) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import loop_lab
 import pytest
 from airflow.sdk import DAG
 from loop_lab import events
-
 from windsock import airflow_task_group, model_asset
 from windsock.hooks.models import ModelHook
 from windsock.hooks.stacks import load_stack
@@ -46,11 +46,17 @@ class TestRegister:
         result = run_dag(dag)
         assert result.state == "success"
         version = ModelHook().get_version("flowers", alias="candidate")
-        assert (version.version, version.metrics, version.description) == (1, {"accuracy": 0.9}, "from a DAG of its own")
+        assert (version.version, version.metrics, version.description) == (
+            1,
+            {"accuracy": 0.9},
+            "from a DAG of its own",
+        )
         assert version.baseline is not None
         assert ModelHook().load("flowers", alias="candidate").get_params()["max_depth"] == 3
         graph = load_stack().metadata.lineage.graph("model:flowers@1", direction="up")
-        assert {"artifact:own_dag.load_flowers@1", "artifact:own_dag.train_flowers@1"} <= {node.id for node in graph.nodes}
+        assert {"artifact:own_dag.load_flowers@1", "artifact:own_dag.train_flowers@1"} <= {
+            node.id for node in graph.nodes
+        }
         told = events(model_asset("flowers").uri)[before:]
         assert told == [{"kind": "registration", "model": "flowers", "version": 1, "alias": "candidate"}]
 
@@ -65,7 +71,7 @@ class TestPromote:
         facts = result.xcoms["promote"]
         assert (facts["version"], facts["previous"], facts["changed"]) == (1, None, True)
         (event,) = ModelHook().history("flowers", "production")
-        assert event.actor == "dag:promotion"
+        assert event.actor == "user:dag_test"  # who triggered the run
         assert [gate["passed"] for gate in event.gates] == [True, True]
         assert [extra["version"] for extra in events(asset)[before:]] == [1]
 
@@ -140,6 +146,8 @@ class TestApprove:
         loop_lab.flowers.run()
         operator = ApproveModelOperator(task_id="approve", model="flowers")
         answer = {"chosen_options": ["Approve"], "params_input": {}, "responded_by_user": {"id": "7", "name": "alice"}}
-        operator.execute_complete({"task": operator, "ti": None}, {**answer, "timedout": False, "responded_at": None})  # type: ignore[arg-type,typeddict-item]
+        operator.execute_complete(
+            {"task": operator, "ti": None}, {**answer, "timedout": False, "responded_at": datetime.now(timezone.utc)}
+        )  # type: ignore[arg-type,typeddict-item]
         (event,) = [one for one in load_stack().metadata.audit.list(limit=10) if one.action == "approve"]
         assert (event.actor, event.subject) == ("user:alice", "flowers@1")

@@ -12,10 +12,8 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ConfigurationError
@@ -23,6 +21,9 @@ from .airflow import USER, DemoFailed, PrivateAirflow, wait_for
 from .traffic import Traffic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from rich.console import Console
 
     from ...metadata import Metadata
@@ -264,7 +265,8 @@ class Demo:
         table.add_row("promotion", f"by {story.promotion.actor}: {story.promotion.reason or ''}")
         table.add_row(
             "requests",
-            f"{tally.answered:,} answered, {tally.failed} failed, median {statistics.median(tally.seconds) * 1000:.1f} ms for 10 rows",
+            f"{tally.answered:,} answered, {tally.failed} failed, "
+            f"median {statistics.median(tally.seconds) * 1000:.1f} ms for 10 rows",
         )
         chain = sorted(node.label for node in story.lineage.nodes if node.kind == "artifact")
         table.add_row("traced", f"request {story.request_id} → {', '.join(chain)}")
