@@ -16,12 +16,11 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
 $(VENV)/.demo-installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e ".[demo]"
-	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e ".[demo]"
 	touch $@
 
 $(VENV)/.dev-installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e ".[$(EXTRAS)]" --group dev
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e ".[$(EXTRAS)]" --group dev
 	mkdir -p .typecheck && ln -sfn .. .typecheck/windsock
 	touch $@ $(VENV)/.demo-installed
 

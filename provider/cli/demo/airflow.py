@@ -62,6 +62,8 @@ class PrivateAirflow:
         self.port, log_port, trigger_log_port = _free_ports(3)
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {**os.environ, **self._configuration(dags, log_port, trigger_log_port), **environment}
+        # Every task is a new process: without byte code each of them would compile what it imports.
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     @property
     def password(self) -> str:
