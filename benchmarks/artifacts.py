@@ -34,7 +34,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
         folder = Path(name)
         rows += _table(folder, 4_300_000 // scale)
         rows += _array(folder, 125_000_000 // scale)
-        rows += _forest(folder, 15 if quick else 120)
+        rows += _forest(folder, 20 if quick else 185)
         rows += _small(folder)
         for kind, size in (("table", 4_300_000 // scale), ("array", 125_000_000 // scale)):
             for action in ("save", "load"):

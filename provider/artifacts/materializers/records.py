@@ -88,7 +88,7 @@ def _find_class(name: str) -> Any:
         try:
             module = import_module(".".join(parts[:cut]))
             return reduce(getattr, parts[cut:], module)
-        except (ModuleNotFoundError, AttributeError, ValueError):  # noqa: PERF203
+        except (ModuleNotFoundError, AttributeError, ValueError):
             continue
     raise MaterializerNotFound(
         f"The class {name} cannot be imported, so its values can be neither stored nor loaded.",
