@@ -63,7 +63,6 @@ def _measure(home: Path, seconds: float) -> tuple[bytes, list[dict[str, float]],
     import joblib
     from sklearn.datasets import load_breast_cancer
     from sklearn.ensemble import RandomForestClassifier
-
     from windsock.provider.predictions.schema import example_rows, infer_schema
 
     features, target = load_breast_cancer(return_X_y=True, as_frame=True)
@@ -114,7 +113,7 @@ def _baseline(home: Path, body: bytes, seconds: float) -> list[dict[str, float]]
         server.wait(20)
 
 
-_FASTAPI = '''
+_FASTAPI = """
 import joblib
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -138,7 +137,7 @@ def ready():
 async def predict(request: Request):
     rows = [[row[name] for name in names] for row in request.instances]
     return {"predictions": model.predict(rows).tolist()}
-'''
+"""
 
 
 def _free_port() -> int:

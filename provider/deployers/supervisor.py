@@ -38,7 +38,7 @@ PROBE_EVERY = 5.0
 KEPT_LOGS = 5
 
 
-class StartFailed(Exception):  # noqa: N818 - the order's answer, not an error of ours
+class StartFailed(Exception):
     """A server did not become ready; the text says why."""
 
 

@@ -45,7 +45,7 @@ class Load:
                 if status != 200 or answer["predictions"] != [3.0 + 100 * answer["model_version"]]:
                     self.errors.append((status, answer))
                 answers.append((time.monotonic(), answer["model_version"]))
-            except Exception as error:  # noqa: PERF203
+            except Exception as error:
                 self.errors.append(repr(error))
                 client.close()
                 client = lab.Client(self.url)

@@ -105,7 +105,7 @@ class Exchange:
         return b"".join(chunks)
 
 
-class Gone(Exception):  # noqa: N818 - not an error: the client hung up
+class Gone(Exception):
     """The client closed the connection before its request was complete."""
 
 

@@ -59,7 +59,8 @@ def _compiled(
 def _trials(example: Array | None, width: int) -> Array:
     rows = np.zeros((1, width)) if example is None else example
     spread = np.random.default_rng(0).normal(1.0, 1.0, (32, width)) * rows[np.arange(32) % len(rows)]
-    return np.nan_to_num(np.concatenate([rows, spread, np.zeros((1, width))]))
+    trials: Array = np.nan_to_num(np.concatenate([rows, spread, np.zeros((1, width))]))
+    return trials
 
 
 def _same(forest: Callable[[Array], Array], own: Callable[[Array], Array], trials: Array) -> bool:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class Refused(Exception):  # noqa: N818 - an answer to the client, not an error of ours
+class Refused(Exception):
     """A request that is answered with an error and not with a prediction.
 
     ``feature`` is the first feature that is wrong; ``problems`` lists all of them (at most 20), each
