@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +85,7 @@ def _exits(tasks: list[TaskPlan]) -> list[TaskPlan]:
     waited |= {task.items for task in work if isinstance(task.items, str)}
     ends = tuple(task.task_id for task in work if task.task_id not in waited and not task.skips)
     return [
-        replace(task, upstream=tuple(dict.fromkeys((*task.upstream, *ends))))
+        task._replace(upstream=tuple(dict.fromkeys((*task.upstream, *ends))))
         if task.step is not None and task.step.teardown and task.kind == "step"
         else task
         for task in tasks

@@ -6,8 +6,7 @@ every operator string.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 Kind = Literal["step", "condition", "fan_out"]
 
 
-@dataclass(frozen=True)
-class TaskPlan:
+class TaskPlan(NamedTuple):
     """One task.
 
     ``step`` is what a ``step`` task runs, and what a ``fan_out`` task makes the items for; ``condition`` is what a
@@ -45,8 +43,7 @@ class TaskPlan:
     options: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True)
-class DagPlan:
+class DagPlan(NamedTuple):
     """A whole DAG: ``tasks`` so that each comes after those that it takes something from, ``groups`` outer first."""
 
     spec: PipelineSpec

@@ -71,7 +71,7 @@ def step_from_dict(data: Mapping[str, Any]) -> StepSpec:
 
 def options_to_dict(options: StepOptions, base: StepOptions = _OPTIONS) -> dict[str, Any]:
     """Only what differs from ``base``."""
-    data = {key: value for key, value in vars(options).items() if value != getattr(base, key)}
+    data = {key: value for key, value in options._asdict().items() if value != getattr(base, key)}
     if isinstance(data.get("resources"), Resources):
         data["resources"] = data["resources"].to_dict()
     return data
@@ -97,5 +97,5 @@ def _changed(value: Any, base: Any, *always: str) -> dict[str, Any]:
     """The fields of a frozen record that differ from those of ``base``."""
     data = {key: item for key in always if (item := getattr(value, key)) is not None}
     data.update({"name": value.name})
-    data.update({key: item for key, item in vars(value).items() if item != getattr(base, key)})
+    data.update({key: item for key, item in value._asdict().items() if item != getattr(base, key)})
     return data

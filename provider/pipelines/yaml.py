@@ -63,7 +63,7 @@ ESCAPED = re.compile(r"\$\$+\{\{")
 _TOP = ("name", "description", "stack", "parameters", "steps", "conditions", "on_exit")
 _STEP = ("name", "uses", "with", "expand", "when", "after", "config", "outputs", "artifacts", "group")
 _PARAMETER = ("type", "default", "required", "choices", "description")
-_OPTIONS = tuple(StepOptions.__dataclass_fields__)
+_OPTIONS = StepOptions._fields
 
 
 def load_pipeline(path: str | Path) -> Pipeline:
@@ -260,7 +260,7 @@ class _Reader:
             expression = self.expression(path, text)
             found[name] = self.guarded(path, lambda n=name, e=expression, p=parent: self.trace.add_condition(e, n, p))
             if group is not None:
-                self.trace.conditions[name] = self.trace.conditions[name].__class__(name, expression, parent, group)
+                self.trace.conditions[name] = self.trace.conditions[name]._replace(group=group)
         return found
 
     def expression(self, path: tuple[Any, ...], text: str) -> dict[str, Any]:

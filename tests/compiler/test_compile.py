@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
 import time
@@ -47,7 +46,7 @@ class TestAPlan:
     def test_is_frozen_and_equal_each_time(self) -> None:
         first, second = (compile_pipeline(shop.everything.spec, KUBERNETES) for _ in range(2))
         assert first == second
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        with pytest.raises(AttributeError):
             first.tasks[0].task_id = "x"
 
     def test_settings_are_json(self) -> None:
