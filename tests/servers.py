@@ -75,7 +75,7 @@ def _wait_for_port(port: int, server: subprocess.Popen[bytes], seconds: float = 
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:  # noqa: PERF203
+        except OSError:
             assert server.poll() is None, f"the server ended with exit code {server.returncode}"
             assert time.monotonic() < deadline, f"nothing answers on port {port} after {seconds} s"
             time.sleep(0.05)

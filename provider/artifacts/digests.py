@@ -231,11 +231,15 @@ def copy_stream(source: IO[bytes], target: Path) -> str:
 
 
 def files_of(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Relative POSIX name and path of each file below a folder, sorted by name. Symbolic links are followed."""
+    """Relative POSIX name and path of each file below a folder, sorted by name; empty folders are not seen.
+
+    Symbolic links are followed, but for those to a folder that they are in.
+    """
     found: list[tuple[str, Path]] = []
     for parent, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
         here = Path(parent)
+        above = here.resolve()
+        folders[:] = [n for n in folders if not above.is_relative_to((here / n).resolve())]
         found += [((here / name).relative_to(folder).as_posix(), here / name) for name in names]
     yield from sorted(found)
 

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from windsock.provider.artifacts.saving import load, save
 from windsock.provider.artifacts.stores.local import LocalArtifactStore, LocalArtifactStoreConfig
 

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
 from windsock.provider.artifacts.saving import save
 from windsock.provider.artifacts.stores.local import LocalArtifactStore, LocalArtifactStoreConfig
 from windsock.provider.artifacts.stores.s3 import S3ArtifactStore

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_stores import S3_CONNECTION
-
 from windsock.provider.artifacts.digests import digest_bytes, read_manifest
 from windsock.provider.artifacts.saving import load
 

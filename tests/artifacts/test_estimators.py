@@ -20,7 +20,6 @@ from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.utils import all_estimators
 from sklearn.utils._test_common.instance_generator import _construct_instances
-
 from windsock.provider.artifacts.materializers.allowed import _trusted, trust
 from windsock.provider.artifacts.saving import load, save
 from windsock.provider.errors import MaterializerNotFound, PickleRefused

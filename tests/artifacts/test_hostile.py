@@ -20,7 +20,6 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
-
 from windsock.provider.artifacts.digests import HashingFile, digest_bytes
 from windsock.provider.artifacts.materializers import restore
 from windsock.provider.artifacts.materializers.objects import loads

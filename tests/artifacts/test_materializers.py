@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from windsock.provider.artifacts.handle import Artifact
 from windsock.provider.artifacts.materializers import choose
 from windsock.provider.artifacts.materializers.base import LoadRequest, Materializer
@@ -97,6 +96,14 @@ class TestPaths:
         (tmp_path / "x.csv").write_text("a,b")
         stored = save(str(tmp_path / "x.csv"), store, declared_type="pathlib.Path")
         assert (stored.type, stored.size) == ("pathlib.Path", 3)
+
+    def test_a_folder_with_a_link_to_itself(self, tmp_path, round_trip):
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        (folder / "a").write_text("a")
+        (folder / "up").symlink_to(folder)
+        (folder / "alias").symlink_to(folder / "a")
+        assert sorted(p.name for p in round_trip(folder).rglob("*")) == ["a", "alias"]
 
     def test_a_missing_file_says_so(self, tmp_path, store):
         with pytest.raises(MaterializerNotFound, match="no such file"):

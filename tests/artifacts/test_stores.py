@@ -7,7 +7,6 @@ import stat
 from pathlib import Path
 
 import pytest
-
 from windsock.provider.artifacts.saving import load, save
 from windsock.provider.artifacts.stores.local import LocalArtifactStore
 from windsock.provider.artifacts.stores.s3 import S3ArtifactStore

@@ -1,11 +1,11 @@
 """scikit-learn estimators and other objects of known libraries, without ever unpickling arbitrary code.
 
-Two ways were tried on a random forest of 100 MB. *skops* (0.16) walks the object in Python and zips it: 3 times joblib's
-time to save, 2 to 8 times to load, and it does not know scikit-learn's own ``Tree`` unless told to trust it. The way
-taken here is pickle's protocol 5 with the arrays' memory beside the stream, at joblib's speed (`benchmarks/artifacts.py`),
-read by an interpreter that refuses every name outside :mod:`.allowed`, and every call, creation and change of state that
-is not on the list. Both refuse hostile files; this one also checks the trees' links, and keeps the estimators' own
-``__setstate__`` with its warning about other versions.
+Two ways were tried on a random forest of 100 MB. *skops* (0.16) walks the object in Python and zips it: 3 times the
+time of joblib to save, 2 to 8 times to load, and it does not know scikit-learn's own ``Tree`` unless told to trust it.
+The way taken here is pickle's protocol 5 with the arrays' memory beside the stream, at joblib's speed
+(`benchmarks/artifacts.py`), read by an interpreter that refuses every name outside :mod:`.allowed`, and every call,
+creation and change of state that is not on the list. Both refuse hostile files; this one also checks the trees' links,
+and keeps the estimators' own ``__setstate__`` with its warning about other versions.
 """
 
 from __future__ import annotations

@@ -23,7 +23,11 @@ class PathMaterializer(Materializer):
 
     def save(self, value: Any, path: Path) -> None:
         if value.is_dir():
-            shutil.copytree(value, path, symlinks=False)
+            for name, source in files_of(value):
+                target = path / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+            path.mkdir(exist_ok=True)  # an empty folder is a value, too
             return
         if not value.is_file():
             raise MaterializerNotFound(
