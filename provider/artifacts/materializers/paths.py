@@ -24,9 +24,9 @@ class PathMaterializer(Materializer):
     def save(self, value: Any, path: Path) -> None:
         if value.is_dir():
             for name, source in files_of(value):
-                target = path / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
+                copy = path / name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, copy)
             path.mkdir(exist_ok=True)  # an empty folder is a value, too
             return
         if not value.is_file():
@@ -35,8 +35,8 @@ class PathMaterializer(Materializer):
                 hint="Return a path that exists when the step ends, or return its text: str(path).",
                 path=str(value),
             )
-        with value.open("rb") as source, HashingFile(path) as target:
-            while chunk := source.read(_CHUNK):
+        with value.open("rb") as file, HashingFile(path) as target:
+            while chunk := file.read(_CHUNK):
                 target.write(chunk)
 
     def load(self, path: Path, request: LoadRequest) -> Any:

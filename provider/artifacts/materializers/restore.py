@@ -191,13 +191,14 @@ def tree(arguments: tuple[Any, ...], state: dict[str, Any]) -> Any:
         raise ValueError("a tree announces more nodes than it has")
     used = nodes[:count]
     here = np.arange(count)
-    inner = used["left_child"] != -1
-    for side in ("left_child", "right_child"):
-        links = used[side]
+    left = np.ascontiguousarray(used["left_child"])
+    leaf = left == -1
+    for links in (left, np.ascontiguousarray(used["right_child"])):
         # A child always comes after its parent, so that walking down ends.
-        if np.any(links[inner] <= here[inner]) or np.any(links[inner] >= count):
+        if not (leaf | ((links > here) & (links < count))).all():
             raise ValueError("a tree has a link that leaves it")
-    if np.any(used["feature"][inner] < 0) or np.any(used["feature"][inner] >= features):
+    asked = np.ascontiguousarray(used["feature"])
+    if not (leaf | ((asked >= 0) & (asked < features))).all():
         raise ValueError("a tree asks for a feature that there is not")
     made = Tree(*arguments)
     made.__setstate__(state)
