@@ -163,7 +163,7 @@ class Supervisor:
             ):
                 return self.describe()
             self._start_timeout = order["start_timeout"]
-            bound = None if self._fits(*address) else self._bind(*address)
+            bound = None if self._fits(*address) else await self._bind(*address)
             before = self._environment
             self._environment = environment
             try:
@@ -185,14 +185,14 @@ class Supervisor:
         """Whether the socket that is open is the one that is asked for; no port means: the one there is."""
         return self._address is not None and self._address[0] == host and port in (None, self._address[1])
 
-    def _bind(self, host: str, port: int | None) -> socket.socket:
+    async def _bind(self, host: str, port: int | None) -> socket.socket:
         """The asked port; or the port this deployment had before; or a free one."""
         self._orphans = [process for process in self._orphans if process.alive()]
         for candidate in (port,) if port is not None else (self._earlier_port, 0):
             if candidate is None:
                 continue
             try:
-                if candidate == 0 or self._orphans or sockets.is_free(host, candidate):
+                if candidate == 0 or self._orphans or await _becomes_free(host, candidate):
                     return sockets.bind_public(host, candidate)
             except OSError as error:
                 logger.warning("cannot listen on %s port %d: %s", host, candidate, error)
@@ -361,6 +361,15 @@ class Supervisor:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _becomes_free(host: str, port: int) -> bool:
+    """Whether nobody has the port; a server that was just killed may hold it until its last thread has ended."""
+    for _ in range(60):
+        if sockets.is_free(host, port):
+            return True
+        await asyncio.sleep(0.05)
+    return False
 
 
 async def _end(worker: Worker, patience: float) -> None:

@@ -15,6 +15,7 @@ import pytest
 import serving_lab as lab
 from windsock.provider.deployers import state
 from windsock.provider.deployers.processes import Process, identify
+from windsock.provider.deployers.sockets import is_free
 from windsock.provider.errors import DeploymentFailed, DeploymentNotFound
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class TestForeignProcesses:
         for pid in lab.processes_of(home):
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: not lab.processes_of(home))
+        eventually(lambda: is_free("127.0.0.1", before.handle["port"]))
         with socket.socket() as other:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             other.bind(("127.0.0.1", before.handle["port"]))
