@@ -102,7 +102,7 @@ class DeployerContract:
             while not stop.is_set():
                 try:
                     answers.append(self.answer(state))
-                except Exception as error:  # noqa: BLE001, PERF203 - whatever it is, a client saw it
+                except Exception as error:  # noqa: BLE001 - whatever it is, a client saw it
                     answers.append(error)
 
         threads = [threading.Thread(target=ask) for _ in range(4)]
