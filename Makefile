@@ -7,7 +7,7 @@ ARGS   ?=
 JOBS   ?= 2
 EXTRAS := amazon,demo,great-expectations,onnx,plots,polars,postgres
 
-.PHONY: demo test bench lint docs ui constraints clean
+.PHONY: demo test bench lint docs ui constraints compose-env clean
 
 # Each target installs what it needs once; a change of pyproject.toml or of the pins installs again.
 $(BIN)/python:
@@ -41,6 +41,10 @@ lint: $(VENV)/.dev-installed
 
 docs: $(VENV)/.dev-installed
 	$(BIN)/python docs/reference.py
+
+# Secrets for docker-compose.yaml, once; an existing .env is left alone.
+compose-env:
+	@$(PYTHON) docker/env.py .env
 
 ui:
 	npm --prefix plugins/app ci
