@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
-from ..hooks.actors import in_words, run_reason, task_actor
+from ..hooks.actors import in_words, run_reason
 from ..hooks.assets import emit, model_asset, outlet
 from ..hooks.stacks import StackHook
 from ..provider.steps import register_model
@@ -197,23 +197,23 @@ class ApproveModelOperator(ApprovalOperator):
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        result = super().execute_complete(context, event)
+        # First: when the answer is no, Airflow skips what follows by raising.
+        if not event.get("error"):
+            self._record(event)
+        return super().execute_complete(context, event)
+
+    def _record(self, event: Mapping[str, Any]) -> None:
         stack = StackHook(self.stack, self.windsock_conn_id).stack()
         version = stack.model_registry.get(self.model, alias=self.alias)
-        responder = (result.get("responded_by_user") or {}).get("name") or task_actor(context)
+        # Nobody responds when the time is over and the defaults are taken.
+        person = (event.get("responded_by_user") or {}).get("name")
         stack.metadata.audit.append(
-            actor=f"user:{responder}",
-            action="approve" if result["chosen_options"] == [self.APPROVE] else "reject",
+            actor=f"user:{person}" if person else "airflow:timeout",
+            action="approve" if event["chosen_options"] == [self.APPROVE] else "reject",
             subject_kind="model",
             subject=f"{self.model}@{version.version}",
-            after={
-                "target": self.target,
-                "chosen": result["chosen_options"],
-                "input": result.get("params_input") or {},
-            },
-            reason=None,
+            after={"target": self.target, "chosen": event["chosen_options"], "input": event.get("params_input") or {}},
         )
-        return result
 
 
 def describe_promotion(candidate: Any, current: Any, target: str) -> str:
