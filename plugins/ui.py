@@ -46,6 +46,6 @@ class WindsockPlugin(AirflowPlugin):
     react_apps: list[Any] = [  # noqa: RUF012
         _page("Windsock", "nav", "windsock", category="browse"),
         _page("Windsock Lineage", "dag", "windsock-lineage"),
-        _page("Windsock Run Lineage", "dag_run", "windsock-run-lineage"),
+        _page("Windsock Lineage", "dag_run", "windsock-run-lineage"),
     ]
     listeners: list[Any] = [RunListener()]  # noqa: RUF012

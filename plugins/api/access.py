@@ -3,7 +3,8 @@
 - What belongs to one DAG (its runs, its lineage) needs the right to read that DAG's task instances.
 - Models, deployments, drift reports, artifacts and stacks are assets, and need the right to read assets.
 - Checking a stack writes to it, and needs the right to make assets.
-- Where runs of several DAGs come together, only those are shown whose DAG the user may read.
+- Where runs of several DAGs come together, only those are shown whose DAG the user may read; a run that no DAG made
+  (``pipeline.run()``) is shown to who may read assets.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from ...hooks.stacks import load_stack
 from ...provider.metadata import Metadata
 from ...provider.stack import Stack
 
+LOCAL_RUN = "local__"
+"""How the run id of a pipeline begins that ran without Airflow."""
+
 can_read_assets = requires_access_asset("GET")
 can_make_assets = requires_access_asset("POST")
 can_read_dag = requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE)
@@ -29,6 +33,11 @@ MAKES_ASSETS = [Depends(can_make_assets)]
 READS_DAG = [Depends(can_read_dag)]
 
 ReadableDags = ReadableDagsFilterDep
+
+
+def may_read_run(dag_id: str, run_id: str, readable: set[str] | None) -> bool:
+    """``readable``: the DAGs that the user may read."""
+    return dag_id in (readable or ()) or run_id.startswith(LOCAL_RUN)
 
 
 def _stack(

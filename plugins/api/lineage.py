@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from ...provider.errors import RecordNotFound
 from ...provider.metadata import Metadata
 from ...provider.metadata.lineage import LineageGraph, LineageNode
-from .access import READS_ASSETS, READS_DAG, MetadataDep, ReadableDags
+from .access import READS_ASSETS, READS_DAG, MetadataDep, ReadableDags, may_read_run
 
 router = APIRouter(prefix="/lineage")
 
@@ -37,25 +37,35 @@ def get_lineage(
     those only who may read the DAG.
     """
     graph = metadata.lineage.graph(node, direction=direction, depth=depth, limit=limit)
-    return _only_readable(graph, metadata, readable.value or set())
+    return _only_readable(graph, metadata, readable.value)
 
 
-def _only_readable(graph: LineageGraph, metadata: Metadata, readable: set[str]) -> LineageGraph:
-    dag_of = {node.id.partition(":")[2]: node.facts.get("dag_id") for node in graph.nodes if node.kind == "run"}
+def _only_readable(graph: LineageGraph, metadata: Metadata, readable: set[str] | None) -> LineageGraph:
+    shown: dict[str, bool] = {}
 
-    def shown(node: LineageNode) -> LineageNode:
-        if node.kind not in _OF_A_DAG:
-            return node
-        run = node.id.partition(":")[2] if node.kind == "run" else str(node.facts.get("run"))
-        if run not in dag_of:
-            dag_of[run] = _dag_of(metadata, run)
-        return node if dag_of[run] in readable else node.model_copy(update={"facts": {"hidden": True}})
+    def may_read(node: LineageNode) -> bool:
+        run = _run_of(node)
+        if run not in shown:
+            shown[run] = _may_read(metadata, run, readable)
+        return shown[run]
 
-    return graph.model_copy(update={"nodes": [shown(node) for node in graph.nodes]})
+    for node in graph.nodes:
+        if node.kind == "run":
+            shown[_run_of(node)] = may_read_run(str(node.facts["dag_id"]), str(node.facts["run_id"]), readable)
+    nodes = [
+        node if node.kind not in _OF_A_DAG or may_read(node) else node.model_copy(update={"facts": {"hidden": True}})
+        for node in graph.nodes
+    ]
+    return graph.model_copy(update={"nodes": nodes})
 
 
-def _dag_of(metadata: Metadata, run: str) -> str | None:
+def _run_of(node: LineageNode) -> str:
+    return node.id.partition(":")[2] if node.kind == "run" else str(node.facts["run"])
+
+
+def _may_read(metadata: Metadata, key: str, readable: set[str] | None) -> bool:
     try:
-        return metadata.runs.get_by_key(run).dag_id
+        run = metadata.runs.get_by_key(key)
     except RecordNotFound:
-        return None
+        return False
+    return may_read_run(run.dag_id, run.run_id, readable)

@@ -16,7 +16,7 @@ _SECRET_KEY = re.compile(
     re.IGNORECASE,
 )
 _DATABASE = re.compile(
-    r"\b(sqlite|postgres(?:ql)?|mysql|mariadb|oracle|mssql)(?:\+\w+)?:/{2,4}[^\s'\",;)]*", re.IGNORECASE
+    r"\b(sqlite|postgres(?:ql)?|mysql|mariadb|oracle|mssql)(?:\+\w+)?:/{2,4}[^\s'\",;)]*[^\s'\",;):.]", re.IGNORECASE
 )
 _ROWS = frozenset({"preview"})
 

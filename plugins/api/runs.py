@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from ...provider.metadata.runs import Run, StepRun
-from .access import READS_ASSETS, READS_DAG, Limit, MetadataDep, ReadableDags
+from .access import READS_ASSETS, READS_DAG, Limit, MetadataDep, ReadableDags, may_read_run
 
 router = APIRouter(prefix="/runs")
 
@@ -27,11 +27,10 @@ def list_runs(
 
     A page may hold fewer than ``limit``, even none; whether there is more is told by ``next`` alone.
     """
-    allowed = readable.value or set()
     found: list[Run] = []
     for _ in range(_READS_AHEAD):
         page = metadata.runs.list(pipeline=pipeline, dag_id=dag_id, limit=limit - len(found), before=before)
-        found += [run for run in page.items if run.dag_id in allowed]
+        found += [run for run in page.items if may_read_run(run.dag_id, run.run_id, readable.value)]
         before = page.next
         if before is None or len(found) >= limit:
             break

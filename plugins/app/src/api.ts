@@ -2,7 +2,8 @@
 import { useEffect, useState } from "react";
 
 export type Component = { kind: string; flavor: string | null; options: Record<string, unknown> };
-export type Stack = { name: string; active: boolean; components: Component[] };
+export type Problem = { error: string; detail: string; hint: string | null };
+export type Stack = { name: string; active: boolean; components: Component[]; problem: Problem | null };
 export type Stacks = { active: string; stacks: Stack[] };
 export type Check = { kind: string; flavor: string; ok: boolean; detail: string; hint: string | null; seconds: number };
 
@@ -21,8 +22,21 @@ export type ModelVersion = {
   parameters: Record<string, unknown>;
   created_at: string;
   created_by: string | null;
-  artifact: { artifact: string; version: number; digest: string };
+  description: string | null;
+  tags: Record<string, unknown>;
+  artifact: { artifact: string; version: number; digest: string; type: string };
 };
+export type Why = {
+  version: number;
+  since: string;
+  actor: string;
+  reason: string | null;
+  previous: number | null;
+  gates: Gate[];
+  made_in: { dag_id: string; run_id: string; pipeline: string | null; pipeline_version: number | null; started_at: string } | null;
+  data: { artifact: string; version: number; digest: string }[];
+};
+export type Gate = { passed: boolean; detail: string };
 export type AliasEvent = {
   id: number;
   alias: string;
@@ -30,7 +44,7 @@ export type AliasEvent = {
   to_version: number | null;
   actor: string;
   reason: string | null;
-  gates: { passed: boolean; detail: string }[];
+  gates: Gate[];
   at: string;
 };
 export type Deployment = {
@@ -44,12 +58,23 @@ export type Deployment = {
   stack: string | null;
   updated_at: string;
 };
-export type Feature = { status: "ok" | "warn" | "drift" | "degenerate"; metrics: Record<string, number>; reason: string };
+export type DeploymentEvent = {
+  id: number;
+  action: string;
+  from_version: number | null;
+  to_version: number | null;
+  actor: string;
+  reason: string | null;
+  at: string;
+};
+export type Feature = { status: string; reason: string | null; score: number | null };
 export type DriftReport = {
   id: number;
   model: string;
   version: number;
   deployment: string | null;
+  window_start: string | null;
+  window_end: string | null;
   rows: number;
   drifted: boolean;
   drift_share: number;
@@ -67,6 +92,18 @@ export type Run = {
   stack: string | null;
   state: string;
   reason: Record<string, unknown> | null;
+  started_at: string;
+  ended_at: string | null;
+};
+export type StepRun = {
+  id: string;
+  step: string;
+  task_id: string;
+  map_index: number;
+  try_number: number;
+  state: string;
+  metrics: Record<string, number>;
+  error: string | null;
   started_at: string;
   ended_at: string | null;
 };
@@ -95,36 +132,55 @@ export class ApiError extends Error {
 // Relative to the document's base, because Airflow may be served below a path of its own.
 export const apiUrl = (path: string): string => new URL(`windsock/api/${path}`, document.baseURI).toString();
 
-export const get = async <T>(path: string, signal?: AbortSignal): Promise<T> => {
-  const response = await fetch(apiUrl(path), { credentials: "same-origin", ...(signal ? { signal } : {}) });
-  if (!response.ok) {
-    const body = (await response.json().catch(() => ({}))) as { detail?: unknown; hint?: string | null };
-    const detail = typeof body.detail === "string" ? body.detail : `The server answered ${response.status}.`;
-    throw new ApiError(response.status, response.status === 403 ? "You may not see this." : detail, body.hint ?? null);
-  }
-  return (await response.json()) as T;
+const SAID: Record<number, string> = {
+  401: "You are not logged in any more. Load the page again.",
+  403: "You may not see this. Ask an administrator of this Airflow for the right to read assets and DAGs.",
 };
 
-export type Loading<T> = { data?: T; error?: ApiError | Error; loading: boolean };
+const ask = async (method: "GET" | "POST", path: string, signal?: AbortSignal): Promise<string> => {
+  const response = await fetch(apiUrl(path), { method, credentials: "same-origin", ...(signal ? { signal } : {}) });
+  const text = await response.text();
+  if (response.ok) {
+    return text;
+  }
+  let body: Partial<Problem> = {};
+  try {
+    body = JSON.parse(text) as Partial<Problem>;
+  } catch {
+    // an answer of something between here and Windsock
+  }
+  const detail = typeof body.detail === "string" ? body.detail : `The server answered ${response.status}.`;
+  throw new ApiError(response.status, SAID[response.status] ?? detail, body.hint ?? null);
+};
+
+export const post = async <T>(path: string): Promise<T> => JSON.parse(await ask("POST", path)) as T;
+
+export type Loading<T> = { data?: T; error?: Error; loading: boolean; retry: () => void };
 
 /** Load once, and again every `every` milliseconds while the page is visible; a null path loads nothing. */
 export const useApi = <T>(path: string | null, every?: number): Loading<T> => {
-  const [state, setState] = useState<Loading<T>>({ loading: path !== null });
+  const [state, setState] = useState<{ data?: T; error?: Error; loading: boolean }>({ loading: path !== null });
+  const [attempt, setAttempt] = useState(0);
   useEffect(() => {
     if (path === null) {
       setState({ loading: false });
       return undefined;
     }
     const abort = new AbortController();
-    const load = () =>
-      get<T>(path, abort.signal).then(
-        (data) => setState({ data, loading: false }),
-        (error: Error) => {
-          if (!abort.signal.aborted) {
-            setState((before) => ({ ...before, error, loading: false }));
-          }
-        },
-      );
+    let last: string | null = null;
+    const load = async () => {
+      try {
+        const text = await ask("GET", path, abort.signal);
+        // The same answer again is the same value, so that nothing is drawn anew.
+        const same = text === last;
+        last = text;
+        setState((before) => (same && !before.error ? before : { data: JSON.parse(text) as T, loading: false }));
+      } catch (error) {
+        if (!abort.signal.aborted) {
+          setState((before) => ({ ...before, error: error as Error, loading: false }));
+        }
+      }
+    };
     setState({ loading: true });
     void load();
     const timer = every ? setInterval(() => document.hidden || void load(), every) : undefined;
@@ -132,44 +188,39 @@ export const useApi = <T>(path: string | null, every?: number): Loading<T> => {
       abort.abort();
       clearInterval(timer);
     };
-  }, [path, every]);
-  return state;
+  }, [path, every, attempt]);
+  return { ...state, retry: () => setAttempt((before) => before + 1) };
 };
 
 /** All pages' items so far, and a function that fetches the next page. */
 export const usePages = <T>(path: string): Loading<T[]> & { more?: () => void } => {
-  const [state, setState] = useState<{ items: T[]; next: string | null; error?: Error; loading: boolean }>({
-    items: [],
+  const [state, setState] = useState<{ items?: T[]; next: string | null; error?: Error; loading: boolean }>({
     next: null,
     loading: true,
   });
-  const fetchPage = (before: string | null) => {
-    const separator = path.includes("?") ? "&" : "?";
-    return get<Page<T>>(before === null ? path : `${path}${separator}before=${encodeURIComponent(before)}`);
+  const [attempt, setAttempt] = useState(0);
+  const load = (before: string | null, signal?: AbortSignal) => {
+    const query = before === null ? "" : `${path.includes("?") ? "&" : "?"}before=${encodeURIComponent(before)}`;
+    setState(({ error: _, ...known }) => ({ ...(before === null ? { next: null } : known), loading: true }));
+    ask("GET", path + query, signal).then(
+      (text) => {
+        const page = JSON.parse(text) as Page<T>;
+        setState((known) => ({ items: [...(known.items ?? []), ...page.items], next: page.next, loading: false }));
+      },
+      (error: Error) => signal?.aborted || setState((known) => ({ ...known, error, loading: false })),
+    );
   };
   useEffect(() => {
-    let current = true;
-    setState({ items: [], next: null, loading: true });
-    fetchPage(null).then(
-      (page) => current && setState({ items: page.items, next: page.next, loading: false }),
-      (error: Error) => current && setState({ items: [], next: null, error, loading: false }),
-    );
-    return () => {
-      current = false;
-    };
-  }, [path]);
-  const { next } = state;
+    const abort = new AbortController();
+    load(null, abort.signal);
+    return () => abort.abort();
+  }, [path, attempt]);
+  const { items, next, error, loading } = state;
   return {
-    data: state.items,
-    loading: state.loading,
-    ...(state.error ? { error: state.error } : {}),
-    ...(next === null
-      ? {}
-      : {
-          more: () =>
-            void fetchPage(next).then((page) =>
-              setState((before) => ({ items: [...before.items, ...page.items], next: page.next, loading: false })),
-            ),
-        }),
+    loading,
+    retry: () => setAttempt((before) => before + 1),
+    ...(items ? { data: items } : {}),
+    ...(error ? { error } : {}),
+    ...(next === null ? {} : { more: () => load(next) }),
   };
 };

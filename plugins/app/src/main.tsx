@@ -5,7 +5,7 @@ import { useSearchParams } from "react-router-dom";
 
 import { DeploymentsPage } from "./deployments.tsx";
 import { DriftPage } from "./drift.tsx";
-import { RunLineage } from "./lineage.tsx";
+import { LineagePage, RunLineage } from "./lineage.tsx";
 import { ModelsPage } from "./models.tsx";
 import { RunsPage } from "./runs.tsx";
 import { Boundary } from "./shared.tsx";
@@ -19,22 +19,20 @@ const PAGES: { key: string; title: string; page: () => ReactNode }[] = [
   { key: "deployments", title: "Deployments", page: DeploymentsPage },
   { key: "drift", title: "Drift", page: DriftPage },
   { key: "runs", title: "Runs", page: RunsPage },
+  { key: "lineage", title: "Lineage", page: LineagePage },
 ];
 
-// The open tab is in the URL, so that a page can be linked to and survives a reload.
+// The open tab is in the URL, so that a page can be linked to, survives a reload, and "back" goes back.
 const Windsock = () => {
   const [search, setSearch] = useSearchParams();
+  const asked = search.get("tab");
+  const tab = PAGES.some(({ key }) => key === asked) ? asked : "stack";
   return (
-    <Box p={4}>
-      <Heading size="lg" mb={4}>
+    <Box p={4} height="100%" overflowY="auto">
+      <Heading size="lg" mb={3}>
         Windsock
       </Heading>
-      <Tabs.Root
-        value={search.get("tab") ?? "stack"}
-        onValueChange={({ value }: { value: string }) => setSearch({ tab: value }, { replace: true })}
-        lazyMount
-        unmountOnExit
-      >
+      <Tabs.Root value={tab} onValueChange={({ value }: { value: string }) => setSearch({ tab: value })} lazyMount unmountOnExit>
         <Tabs.List>
           {PAGES.map(({ key, title }) => (
             <Tabs.Trigger key={key} value={key}>
@@ -44,7 +42,9 @@ const Windsock = () => {
         </Tabs.List>
         {PAGES.map(({ key, page: PageOf }) => (
           <Tabs.Content key={key} value={key}>
-            <PageOf />
+            <Boundary>
+              <PageOf />
+            </Boundary>
           </Tabs.Content>
         ))}
       </Tabs.Root>
@@ -61,4 +61,3 @@ const register = (name: string, Entry: (props: Props) => ReactNode) =>
 
 register("Windsock", Windsock);
 register("Windsock Lineage", RunLineage);
-register("Windsock Run Lineage", RunLineage);
