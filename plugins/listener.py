@@ -17,7 +17,7 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
@@ -37,6 +37,15 @@ class RunListener:
         self._quiet_until = 0.0
         self._busy: threading.Thread | None = None
         self._pid = 0
+
+    @hookimpl
+    def on_starting(self, component: Any) -> None:
+        """A scheduler that will fork the tasks imports for all of them."""
+        if type(component).__name__ == "Job":  # and not a task, which must not even import what follows
+            from .preload import forks_tasks, preload
+
+            if forks_tasks(component):
+                preload()
 
     @hookimpl
     def on_dag_run_success(self, dag_run: DagRun, msg: str) -> None:

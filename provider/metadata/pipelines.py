@@ -33,6 +33,7 @@ _P, _V = schema.pipeline, schema.pipeline_version
 _ENSURE = PerDialect(lambda insert: insert(_P).on_conflict_do_nothing())
 _LOCK = select(_P.c.name).where(_P.c.name == bindparam("pipeline")).with_for_update()
 _BY_DIGEST = select(_V).where(_V.c.pipeline == bindparam("pipeline"), _V.c.digest == bindparam("digest"))
+_NUMBER = select(_V.c.number).where(_V.c.pipeline == bindparam("pipeline"), _V.c.digest == bindparam("digest"))
 _HIGHEST = select(func.coalesce(func.max(_V.c.number), 0)).where(_V.c.pipeline == bindparam("pipeline"))
 _INSERT = insert(_V)
 _NEWEST_FIRST = (
@@ -93,6 +94,11 @@ class Pipelines:
         # The common case, a known digest, is one read and no lock.
         row = self._database.fetch(lambda connection: connection.execute(_BY_DIGEST, key).mappings().first())
         return PipelineVersion(**row) if row is not None else self._database.write(work)
+
+    def number(self, name: str, digest: str) -> int | None:
+        """The number of the version of that digest, or None: for who need not read the version itself."""
+        key = {"pipeline": name, "digest": digest}
+        return self._database.fetch(lambda connection: connection.execute(_NUMBER, key).scalar())
 
     def find(self, name: str, number: int | None = None) -> PipelineVersion | None:
         """Version ``number``, or the latest; None if there is none."""

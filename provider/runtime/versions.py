@@ -37,14 +37,17 @@ def register_pipeline(metadata: Metadata, spec: PipelineSpec) -> int:
     key = (metadata.url, spec.name, digest)
     number = _REGISTERED.get(key)
     if number is None:
-        version = metadata.pipelines.register(
-            spec.name,
-            digest=digest,
-            spec=spec.to_dict(),
-            source_digest=source,
-            requirements=requirements(packages),
-        )
-        number = _REGISTERED[key] = version.number
+        # Asked first, because finding out what is installed costs a task more than the rest of its bookkeeping.
+        number = metadata.pipelines.number(spec.name, digest)
+        if number is None:
+            number = metadata.pipelines.register(
+                spec.name,
+                digest=digest,
+                spec=spec.to_dict(),
+                source_digest=source,
+                requirements=requirements(packages),
+            ).number
+        _REGISTERED[key] = number
     return number
 
 
