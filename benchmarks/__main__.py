@@ -1,7 +1,7 @@
 """``make bench``: every benchmark, as a table and as JSON.
 
-Each row is a ratio of two things measured in the same run, in turn, because machines are noisy and an absolute time says
-little about another machine. ``make bench ARGS="--quick drift compile"`` runs some, at a smaller size.
+Each row is a ratio of two things measured in the same run, in turn, because machines are noisy and an absolute time
+says little about another machine. ``make bench ARGS="--quick drift compile"`` runs some, at a smaller size.
 """
 
 from __future__ import annotations
@@ -44,9 +44,8 @@ def main() -> int:
 def _print(row: dict[str, Any]) -> None:
     mark = {True: "ok  ", False: "MISS", None: "    "}[row.get("ok")]
     figures = f"{_number(row.get('value'))} vs {_number(row.get('baseline'))} {row.get('unit', '')}"
-    print(
-        f"{mark} {row['area']:<10} {row['name']:<58} {figures:<34} ratio {_number(row.get('ratio')):<8} {row.get('target', '')}"
-    )
+    ratio = f"ratio {_number(row.get('ratio')):<8} {row.get('target', '')}"
+    print(f"{mark} {row['area']:<10} {row['name']:<58} {figures:<34} {ratio}")
 
 
 def _number(value: Any) -> str:

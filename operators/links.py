@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
-
-if TYPE_CHECKING:
-    from airflow.models.taskinstancekey import TaskInstanceKey
 
 
 class LineageLink(BaseOperatorLink):
@@ -16,12 +13,13 @@ class LineageLink(BaseOperatorLink):
 
     name = "Lineage"
 
-    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
         """Evaluated in the worker once, then kept as an XCom; it must be absolute when the UI has a path of its own."""
         from airflow.sdk.configuration import conf
 
         base = conf.get("api", "base_url", fallback="").rstrip("/")
-        return f"{base}/dags/{quote(ti_key.dag_id)}/runs/{quote(ti_key.run_id)}/plugin/windsock-run-lineage"
+        # The colons and the plus of a run id as Airflow writes them: its tabs compare addresses letter by letter.
+        return f"{base}/dags/{quote(ti_key.dag_id)}/runs/{quote(ti_key.run_id, safe=':+')}/plugin/windsock-run-lineage"
 
 
 class DriftReportLink(BaseOperatorLink):
@@ -29,7 +27,7 @@ class DriftReportLink(BaseOperatorLink):
 
     name = "Drift report"
 
-    def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
         from airflow.sdk.configuration import conf
 
         report = getattr(operator, "report_id", None)

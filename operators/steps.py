@@ -183,7 +183,7 @@ class StepOperator(BaseOperator):
             return
         for output, asset in zip(step.outputs, self.outlets, strict=False):
             if output.name in outputs:
-                context["outlet_events"][asset].extra = dict(outputs[output.name])  # type: ignore[index]
+                context["outlet_events"][asset].extra = dict(outputs[output.name])
 
 
 def _label(mapped: Sequence[str], arguments: Mapping[str, Bound], item: Mapping[str, Any]) -> str:

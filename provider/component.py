@@ -8,7 +8,6 @@ middle of a run.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .errors import ComponentInvalid, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .security.credentials import Credentials
     from .settings import Settings
 

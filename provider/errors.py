@@ -22,6 +22,7 @@
     │   └── DeploymentNotFound · DeploymentFailed
     ├── MonitoringError
     │   └── BaselineNotFound · DataUnreadable · ProfileMismatch
+    ├── AlertNotSent            a receiver of alerts refuses or does not answer
     ├── ValidationFailed        data do not meet their expectations
     └── NotPermitted            the actor may not do this
 
@@ -32,8 +33,10 @@ error crosses process borders in Airflow.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class WindsockError(Exception):
@@ -242,6 +245,10 @@ class DataUnreadable(MonitoringError):
 
 class ProfileMismatch(MonitoringError):
     """Two profiles were made with different edges and cannot be merged or compared."""
+
+
+class AlertNotSent(WindsockError):
+    """The receiver of an alert refused it or did not answer."""
 
 
 class ValidationFailed(WindsockError):

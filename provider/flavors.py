@@ -32,6 +32,9 @@ class Flavor(NamedTuple):
 
 
 FLAVORS: dict[str, dict[str, Flavor]] = {
+    "alerter": {
+        "webhook": Flavor(".alerters.webhook:WebhookAlerter"),
+    },
     "artifact_store": {
         "azure": Flavor(".artifacts.stores.azure:AzureArtifactStore", "azure", ("adlfs",)),
         "gcs": Flavor(".artifacts.stores.gcs:GcsArtifactStore", "google", ("gcsfs",)),

@@ -75,6 +75,7 @@ PROVIDER_INFO: dict[str, Any] = {
     "sensors": [{"integration-name": "Windsock", "python-modules": [f"windsock.sensors.{n}" for n in _NOUNS]}],
     "triggers": [{"integration-name": "Windsock", "python-modules": ["windsock.sensors.triggers"]}],
     "extra-links": ["windsock.operators.links.DriftReportLink", "windsock.operators.links.LineageLink"],
+    "notifications": ["windsock.hooks.notifications.AlertNotifier"],
     "asset-uris": [{"schemes": ["windsock"], "handler": "windsock.hooks.assets.sanitize_uri"}],
     "plugins": [{"name": "windsock", "plugin-class": "windsock.plugins.ui.WindsockPlugin"}],
     "cli": ["windsock.hooks.cli.get_cli_commands"],

@@ -1,8 +1,8 @@
 """The asynchronous half of the sensors: one trigger that asks the metadata one question until it has an answer.
 
-A question is a plain function ``(metadata, **criteria) -> answer | None`` of this folder, named by its import path. The
-trigger computes nothing else and never touches data. Everything it needs is in its (JSON) arguments, so a triggerer that
-dies takes nothing with it: another one, or the same one restarted, asks again.
+A question is a plain function ``(metadata, **criteria) -> answer | None`` of this folder, named by its import path.
+The trigger computes nothing else and never touches data. Everything it needs is in its (JSON) arguments, so a
+triggerer that dies takes nothing with it: another one, or the same one restarted, asks again.
 """
 
 from __future__ import annotations

@@ -6,12 +6,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
-from typing_extensions import Self
 
 from ..component import CheckResult, Component, ComponentConfig
 from ..errors import ComponentInvalid, MissingExtra
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from ..security.credentials import Connection
     from . import Metadata
 
@@ -67,7 +68,7 @@ class SqlMetadataStore(Component):
             return CheckResult(ok=True, detail=f"{safe_url(self.url())}: wrote a row and rolled it back")
 
 
-class _RollBack(Exception):  # noqa: N818  a signal, not an error
+class _RollBack(Exception):
     pass
 
 

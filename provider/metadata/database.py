@@ -102,7 +102,7 @@ class Database:
             try:
                 with self._begun() as connection:
                     return work(connection)
-            except (DBAPIError, PoolTimeout) as error:  # noqa: PERF203 - that is what the loop is for
+            except (DBAPIError, PoolTimeout) as error:
                 if attempt == ATTEMPTS or not _worth_repeating(error):
                     raise self.translated(error) from error
                 # Jitter, or the same two meet again.

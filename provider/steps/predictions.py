@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,8 @@ from ..errors import ConfigurationError
 from ..pipelines.step import step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
     import pyarrow as pa
 
@@ -23,6 +24,7 @@ def predict_batch(
     model: str,
     data: str,
     output: str,
+    *,
     alias: str = "production",
     version: int | None = None,
     batch_rows: int = 65_536,
@@ -30,8 +32,8 @@ def predict_batch(
     """Predict every row of the Parquet and CSV files of ``data``; returns model, version, rows, files and output.
 
     Each input file becomes one Parquet file of ``output``: its columns, and ``prediction``, ``score`` (probability of
-    the positive class, two classes only), ``model_version``. Files are read ``batch_rows`` rows at a time, so memory does
-    not grow with them; each appears under its name when it is complete, so a retry overwrites what was half done.
+    the positive class, two classes only), ``model_version``. Files are read ``batch_rows`` rows at a time, so memory
+    does not grow with them; each appears under its name when it is complete, so a retry overwrites what was half done.
     Raises ``ModelNotFound``, ``AliasNotFound``, ``DataUnreadable``, ``ConfigurationError`` (a feature is missing).
     """
     from ..artifacts.saving import load
@@ -39,9 +41,7 @@ def predict_batch(
     from .tables import table_files
 
     current = context()
-    registered = current.stack.model_registry.get(
-        model, version=version, alias=None if version is not None else alias
-    )
+    registered = current.stack.model_registry.get(model, version=version, alias=None if version is not None else alias)
     schema = _schema(registered)
     estimator = load(registered.artifact, current.artifact_store)
     current.log_param("model_version", registered.version)
@@ -65,7 +65,7 @@ def _schema(version: ModelVersion) -> InputSchema:
     return InputSchema.from_dict(version.input_schema)
 
 
-def _predict_file(
+def _predict_file(  # noqa: PLR0917 - a private helper, called once
     source: Path, target: Path, estimator: Any, schema: InputSchema, version: int, batch_rows: int
 ) -> int:
     import pyarrow as pa
@@ -79,7 +79,9 @@ def _predict_file(
     try:
         for frame in _batches(source, batch_rows):
             if missing := [name for name in schema.names if name not in frame.columns]:
-                raise ConfigurationError(f"{source} has no column {', '.join(map(repr, missing[:5]))}, which the model needs.")
+                raise ConfigurationError(
+                    f"{source} has no column {', '.join(map(repr, missing[:5]))}, which the model needs."
+                )
             answers = output_table(estimator, frame, schema)
             table = _joined(pa.Table.from_pandas(frame, preserve_index=False), answers, version)
             writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd", compression_level=1)

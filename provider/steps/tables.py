@@ -17,12 +17,16 @@ def table_files(path: str) -> list[Path]:
     """The Parquet and CSV files of a path: itself, or those of a folder, sorted. Raises ``DataUnreadable``."""
     root = Path(path)
     if root.is_dir():
-        found = sorted(file for file in root.rglob("*") if file.suffix in SUFFIXES and not file.name.startswith((".", "_")))
+        found = sorted(
+            file for file in root.rglob("*") if file.suffix in SUFFIXES and not file.name.startswith((".", "_"))
+        )
     else:
         found = [root] if root.is_file() else []
     if not found:
         raise DataUnreadable(
-            f"There is no Parquet or CSV file at {root.absolute()}.", hint="Give the path of a file or a folder.", path=path
+            f"There is no Parquet or CSV file at {root.absolute()}.",
+            hint="Give the path of a file or a folder.",
+            path=path,
         )
     return found
 

@@ -11,8 +11,9 @@ from ..pipelines.step import step
 def validate_data(data: Any, expectations: list[dict[str, Any]]) -> dict[str, Any]:
     """Check a table (or the files of a path) against expectations; returns ``{"passed", "rows", "checks": […]}``.
 
-    It does not raise when they are not met: ``with when(result["passed"] == True)`` or ``ValidateDataOperator`` decide.
-    Metrics: ``failed_expectations``, ``rows``. Raises ``DataUnreadable``, ``ComponentInvalid`` (an unknown expectation).
+    It does not raise when they are not met: a condition on ``result["passed"]`` or ``ValidateDataOperator`` decides.
+    Metrics: ``failed_expectations``, ``rows``. Raises ``DataUnreadable``, and ``ComponentInvalid`` for an unknown
+    expectation.
     """
     from ..runtime.context import context
     from .tables import read_table

@@ -10,7 +10,7 @@ from typing import Any
 from ..component import Component
 
 Expectation = Mapping[str, Any]
-"""``{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "age"}, "severity": "critical" | "warning"}``."""
+"""``{"type": "expect_…", "kwargs": {"column": "age"}, "severity": "critical" | "warning"}``."""
 
 
 @dataclass(frozen=True)

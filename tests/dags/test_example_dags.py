@@ -53,8 +53,8 @@ import json, runpy, sys
 sys.path.insert(0, {str(DAGS)!r})
 import airflow.sdk, airflow.timetables.assets, airflow.timetables.trigger
 runpy.run_path({str(DAGS / file)!r})
-heavy = ["pandas", "sklearn", "pyarrow", "boto3", "kubernetes", "great_expectations", "google.cloud", "azure", "polars", "scipy",
-         "windsock.provider.metadata.schema"]
+heavy = ["pandas", "sklearn", "pyarrow", "boto3", "kubernetes", "great_expectations", "google.cloud", "azure", "polars",
+         "scipy", "fastapi", "windsock.provider.metadata.schema"]
 print(json.dumps([name for name in heavy if name in sys.modules]))
 """
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

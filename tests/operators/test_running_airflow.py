@@ -22,6 +22,8 @@ from windsock.provider.stack import Stack
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("running_airflow")]
 
 DAGS = """
+from datetime import timedelta
+
 from airflow.sdk import DAG
 from windsock import drift_asset, model_asset
 from windsock.operators.models import ApproveModelOperator, PromoteModelOperator

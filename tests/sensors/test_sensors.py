@@ -11,7 +11,6 @@ import loop_lab
 import pytest
 from airflow.exceptions import TaskDeferred
 from airflow.sdk import DAG
-
 from windsock.hooks.stacks import load_stack
 from windsock.provider.metadata.deployments import Deployment
 from windsock.sensors.artifacts import ArtifactSensor

@@ -193,7 +193,7 @@ class PrivateAirflow:
             run: dict[str, Any] = self.request("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")
             return run if run["state"] in ("success", "failed") else None
 
-        run = wait_for(ended, timeout, f"{dag_id} to finish")
+        run: dict[str, Any] = wait_for(ended, timeout, f"{dag_id} to finish")
         if run["state"] != "success":
             failed = [task["task_id"] for task in self.tasks(dag_id, run_id) if task["state"] == "failed"]
             raise DemoFailed(
@@ -215,7 +215,7 @@ class PrivateAirflow:
         return DemoFailed(f"{message}:\n" + "\n".join(tail), hint=f"Read {path}")
 
     def _configuration(self, dags: Path, log_port: int, trigger_log_port: int) -> dict[str, str]:
-        options = {
+        options: dict[str, dict[str, Any]] = {
             "core": {
                 "dags_folder": dags,
                 "load_examples": False,
