@@ -72,9 +72,9 @@ def run(quick: bool = False) -> list[dict[str, Any]]:
 def _sample() -> dict[str, Any]:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory(prefix="windsock-bench-") as home:
-        # -P: this folder has a compile.py, which is nobody's to import.
         done = subprocess.run(
-            [sys.executable, "-P", "-c", _CODE % (HEAVY,)],
+            [sys.executable, "-c", _CODE % (HEAVY,)],
+            cwd=home,  # the working directory is on the path; this one has a compile.py, which is nobody's to import
             env={**environment, "AIRFLOW_HOME": home},
             capture_output=True,
             text=True,

@@ -75,11 +75,16 @@ def numbers(array: pa.Array, domain: type[np.generic]) -> NDArray[Any]:
     count = len(array)
     if count == array.null_count:
         return np.empty(0, domain)
-    dtype = np.dtype(array.type.to_pandas_dtype())
-    values = np.frombuffer(array.buffers()[1], dtype)[array.offset : array.offset + count]
+    values = np.frombuffer(array.buffers()[1], dtype_of(array.type))[array.offset : array.offset + count]
     if array.null_count:
         values = values[_valid(array)]
     return _in_domain(values, domain)
+
+
+def dtype_of(arrow: pa.DataType) -> np.dtype[Any]:
+    """``arrow.to_pandas_dtype()`` of a float or an integer, which would import pandas (pyarrow 25)."""
+    name = str(arrow)
+    return np.dtype({"halffloat": "float16", "float": "float32", "double": "float64"}.get(name, name))
 
 
 def _valid(array: pa.Array) -> NDArray[np.bool_]:
@@ -274,7 +279,7 @@ def encode(array: pa.Array) -> Codes:
     values = array.dictionary
     if values.type != pa.string():
         values = values.cast(pa.string())
-    codes = numbers(array.indices, np.dtype(array.indices.type.to_pandas_dtype()).type)
+    codes = numbers(array.indices, dtype_of(array.indices.type).type)
     nulls = array.indices.null_count
     if values.null_count:
         missing = ~_valid(values)

@@ -175,7 +175,7 @@ class TestSerialization:
         assert tasks["good"]["condition"] == 'measure["mean"] > limit'
         assert tasks["good"]["inputs"] == ["measure", "{{ params.limit }}"]
 
-    def test_is_the_same_in_every_process(self) -> None:
+    def test_is_the_same_in_every_process(self, tmp_path: Path) -> None:
         code = f"""
 import sys; sys.path.insert(0, {str(ROOT / "tests")!r})
 import hashlib, importlib, json
@@ -195,7 +195,8 @@ print(hashlib.sha256(repr(seen).encode()).hexdigest())
         hashes = set()
         for seed in range(5):
             done = subprocess.run(
-                [sys.executable, "-P", "-c", code],
+                [sys.executable, "-c", code],
+                cwd=tmp_path,  # the working directory is on the path, and the repository's folders are no packages
                 env={**os.environ, "PYTHONHASHSEED": str(seed)},
                 capture_output=True,
                 text=True,
@@ -208,7 +209,7 @@ print(hashlib.sha256(repr(seen).encode()).hexdigest())
 
 
 class TestParsingIsLight:
-    def test_no_heavy_library_is_imported(self) -> None:
+    def test_no_heavy_library_is_imported(self, tmp_path: Path) -> None:
         heavy = [
             "pandas",
             "sklearn",
@@ -242,7 +243,7 @@ print(heavy, ours)
 sys.exit(bool(heavy or ours))
 """
         done = subprocess.run(
-            [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False, timeout=120
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
