@@ -36,8 +36,18 @@ def read_yaml(path: Path, *, error: type[WindsockError]) -> YamlDocument:
     file = shown_path(path)
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise error(f"{file} cannot be read: {problem}.", file=file) from None
+    except FileNotFoundError:
+        raise error(
+            f"{file} is not there.", hint=f"Check the path; the working directory is {Path.cwd()}.", file=file
+        ) from None
+    except OSError as problem:
+        raise error(
+            f"{file} cannot be read: {problem.strerror}.", hint="Check the path and its rights.", file=file
+        ) from None
+    except UnicodeDecodeError as problem:
+        raise error(
+            f"{file} cannot be read: byte {problem.start} is no UTF-8.", hint="Save it again as UTF-8.", file=file
+        ) from None
     return parse_yaml(text, file=file, error=error)
 
 
@@ -50,7 +60,7 @@ def parse_yaml(text: str, *, file: str, error: type[WindsockError]) -> YamlDocum
         node = loader.get_single_node()
         lines: dict[tuple[str | int, ...], int] = {}
         if node is not None:
-            _collect(node, (), lines, file=file, error=error)
+            _collect(node, (), lines, (), file=file, error=error)
         data = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as problem:
         line = problem.problem_mark.line + 1 if problem.problem_mark else 1
@@ -63,6 +73,10 @@ def parse_yaml(text: str, *, file: str, error: type[WindsockError]) -> YamlDocum
         ) from None
     except yaml.YAMLError as problem:
         raise error(f"{file}: this is not YAML: {problem}.", file=file, line=1) from None
+    except RecursionError:
+        raise error(
+            f"{file} cannot be read: it is nested too deeply.", hint="Write it flatter.", file=file, line=1
+        ) from None
     finally:
         loader.dispose()
     return YamlDocument(data, file, lines)
@@ -76,15 +90,36 @@ def shown_path(path: Path) -> str:
         return str(path)
 
 
+_MANY = 100_000
+"""Far more values than a file that a person wrote has, and soon reached by aliases of aliases."""
+
+
 def _collect(
     node: Any,
     path: tuple[str | int, ...],
     lines: dict[tuple[str | int, ...], int],
+    above: tuple[Any, ...],
     *,
     file: str,
     error: type[WindsockError],
 ) -> None:
-    lines.setdefault(path, node.start_mark.line + 1)
+    start = node.start_mark.line + 1
+    if any(node is outer for outer in above):
+        raise error(
+            f"{file}, line {start}: what begins here contains itself, by an alias (*) of its own anchor (&).",
+            hint="Write out what the alias stands for.",
+            file=file,
+            line=start,
+        )
+    if len(lines) > _MANY:
+        raise error(
+            f"{file}, line {start}: there are more than {_MANY:,} values.",
+            hint="Are there aliases of aliases? Write out what they stand for.",
+            file=file,
+            line=start,
+        )
+    lines.setdefault(path, start)
+    above = (*above, node)
     if node.id == "mapping":
         for key, value in node.value:
             below = (*path, str(key.value))
@@ -97,7 +132,7 @@ def _collect(
                     line=line,
                 )
             lines[below] = line
-            _collect(value, below, lines, file=file, error=error)
+            _collect(value, below, lines, above, file=file, error=error)
     elif node.id == "sequence":
         for index, value in enumerate(node.value):
-            _collect(value, (*path, index), lines, file=file, error=error)
+            _collect(value, (*path, index), lines, above, file=file, error=error)

@@ -103,16 +103,21 @@ def _made(outputs: dict[str, Any]) -> str:
 
 def _failure(pipeline: str, error: Exception) -> StepFailed | None:
     """What a step raised, with the line of the user's own code that it came from; None if it came from no such code."""
-    library = str(Path(__file__).parents[1])
-    strangers = (library, sys.prefix, sys.base_prefix, "<frozen")
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(strangers)]
-    if not frames:
+    at = _own_frame(error)
+    if at is None:
         return None
-    at = frames[-1]
     return StepFailed(
         f"{type(error).__name__}: {error} ({at.filename}, line {at.lineno}, in {at.name})",
         hint=f"What ran before it is kept: windsock runs show {pipeline}. The traceback: --debug",
     )
+
+
+def _own_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Where an exception left the user's own code: neither ours, nor a library's."""
+    library = str(Path(__file__).parents[1])
+    strangers = (library, sys.prefix, sys.base_prefix, "<frozen")
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(strangers)]
+    return frames[-1] if frames else None
 
 
 @dag_app.command("show")
@@ -302,24 +307,60 @@ def _load_all(target: str) -> list[Pipeline]:
 
 def _module(place: str) -> ModuleType:
     """Import a module by name, or by file. The working directory counts, as for ``python -m``."""
-    from importlib import import_module
-
     _importable(Path.cwd())
     if place.endswith(".py"):
-        path = Path(place).absolute()
-        if not path.is_file():
-            raise PipelineInvalid(f"{place} is not there.")
-        _importable(path.parent)
-        place = path.stem
-    try:
-        return import_module(place)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (place == error.name or place.startswith(f"{error.name}.")):
-            raise
+        return _file_module(place)
+    if not all(part.isidentifier() for part in place.split(".")):
+        raise PipelineInvalid(f'"{place}" is neither a module nor a .py or .yaml file.', hint=_TARGET_HINT)
+    return _import(place, place)
+
+
+_TARGET_HINT = "Write module:pipeline, path/to/file.py:pipeline or path/to/pipeline.yaml."
+
+
+def _file_module(place: str) -> ModuleType:
+    path = Path(place).absolute()
+    if not path.is_file():
+        raise PipelineInvalid(f"{place} is not there.", hint=f"Check the path; the working directory is {Path.cwd()}.")
+    if "." in path.stem:
+        raise PipelineInvalid(f"{place} cannot be imported: a module has no dot in its name.", hint="Rename the file.")
+    _importable(path.parent)
+    module = _import(path.stem, place)
+    found = getattr(module, "__file__", None)
+    if found is None or not path.samefile(found):
         raise PipelineInvalid(
-            f'There is no module "{error.name}" on the Python path, nor in {Path.cwd()}.',
-            hint="Run it from the folder that holds the module, or name its file: path/to/file.py:pipeline",
-        ) from None
+            f'{place} cannot be imported: another module has the name "{path.stem}" ({found or "built in"}).',
+            hint="Rename the file, or name the module with its package: package.module:pipeline",
+        )
+    return module
+
+
+def _import(module: str, shown: str) -> ModuleType:
+    """Raises ``PipelineInvalid`` when it is not there; also when it is and breaks, with the line that did."""
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except WindsockError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+            raise PipelineInvalid(
+                f'There is no module "{error.name}" on the Python path, nor in {Path.cwd()}.',
+                hint="Run it from the folder that holds the module, or name its file: path/to/file.py:pipeline",
+            ) from None
+        hint = f'Install the package that holds "{error.name}" into this environment, or add its folder to PYTHONPATH.'
+        raise PipelineInvalid(_broken(shown, error), hint=hint) from error
+    except Exception as error:  # a module of the user's may raise anything
+        raise PipelineInvalid(_broken(shown, error), hint="Correct it there. The traceback: --debug") from error
+
+
+def _broken(shown: str, error: Exception) -> str:
+    at = _own_frame(error)
+    if isinstance(error, SyntaxError):  # it did not run: it names its line itself
+        return f"{shown} cannot be imported: {type(error).__name__}: {error}"
+    where = f" ({at.filename}, line {at.lineno})" if at else ""
+    return f"{shown} cannot be imported: {type(error).__name__}: {error}{where}"
 
 
 def _importable(folder: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+PIPELINES = Path(__file__).parents[1] / "pipelines"
+
 
 def told(done, name, *, lines=2):
     """The error is of that class, at most ``lines`` lines, and nothing else was printed."""
@@ -147,9 +149,51 @@ class TestPipeline:
         assert states["state"] == "failed"
         assert [s["state"] for s in states["steps"]] == ["cached", "cached", "failed"]
 
-    def test_broken_module_keeps_its_own_error(self, windsock, tmp_path):
-        (tmp_path / "broken.py").write_text("import a_library_that_is_not_there\n")
-        assert "a_library_that_is_not_there" in told(windsock("run", "broken.py"), "Error")
+    def test_module_that_imports_what_is_not_there(self, windsock, tmp_path):
+        (tmp_path / "broken.py").write_text("import os\nimport a_library_that_is_not_there\n")
+        for target in ("broken.py", "broken"):
+            text = told(windsock("run", target), "PipelineInvalid")
+            assert "broken.py, line 2" in text
+            assert 'Install the package that holds "a_library_that_is_not_there"' in text
+
+    def test_module_that_is_no_python(self, windsock, tmp_path):
+        (tmp_path / "unfinished.py").write_text("def f(:\n")
+        assert "unfinished.py, line 1" in told(windsock("run", "unfinished.py"), "PipelineInvalid")
+
+    def test_file_with_the_name_of_another_module(self, windsock, tmp_path):
+        for folder in (tmp_path / "a", tmp_path / "b"):
+            folder.mkdir()
+            (folder / "twice.py").write_text((PIPELINES / "prices.py").read_text())
+        (tmp_path / "types.py").write_text("")
+        rows = windsock("dag", "validate", "a/twice.py", "b/twice.py", "types.py", "--output", "json").json
+        assert [row["pipeline"] for row in rows] == ["prices", None, None]
+        assert 'another module has the name "twice"' in rows[1]["error"]
+        assert 'another module has the name "types"' in rows[2]["error"]
+
+    @pytest.mark.parametrize("target", [".", ":prices", "a/b", "not.a.module:prices", "my.pipeline.py", "no.yaml"])
+    def test_that_has_no_such_name(self, windsock, tmp_path, target):
+        (tmp_path / "my.pipeline.py").write_text("")
+        done = windsock("run", target)
+        told(done, "PipelineFileInvalid" if target.endswith("yaml") else "PipelineInvalid")
+        assert len(done.err.splitlines()) == 2  # with what to do
+
+    def test_yaml_that_contains_itself(self, windsock, tmp_path):
+        (tmp_path / "p.yaml").write_text(
+            "name: p\nsteps: &all\n  - name: x\n    uses: prices:train\n    with: {a: *all}\n"
+        )
+        text = told(windsock("run", "p.yaml"), "PipelineFileInvalid")
+        assert "p.yaml, line 2" in text
+        assert "contains itself" in text
+
+    def test_yaml_of_aliases_of_aliases(self, windsock, tmp_path):
+        lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+        lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+        (tmp_path / "p.yaml").write_text("\n".join(lines))
+        assert "100,000" in told(windsock("run", "p.yaml"), "PipelineFileInvalid")
+
+    def test_yaml_that_is_no_text(self, windsock, tmp_path):
+        (tmp_path / "p.yaml").write_bytes(b"\xff\xfe\x00")
+        assert "UTF-8" in told(windsock("run", "p.yaml"), "PipelineFileInvalid")
 
 
 class TestModel:
