@@ -25,7 +25,7 @@ const host = {
 
 await build({
   entryPoints: ["src/main.tsx"],
-  outfile: "../static/windsock.js",
+  outfile: process.argv[2] ?? "../static/windsock.js",
   bundle: true,
   format: "esm",
   target: "es2022",

@@ -5,7 +5,7 @@
 // least-squares fit to the neighbours' (by pooling adjacent violators).
 import type { LineageEdge, LineageGraph, LineageNode } from "./api.ts";
 
-export const WIDTH = 200;
+export const WIDTH = 220;
 export const HEIGHT = 48;
 /** Along the flow, across the flow. */
 const GAP = { right: [54, 14], down: [34, 20] } as const;
