@@ -22,9 +22,18 @@ def check_name(kind: str, name: str) -> str:
         raise ConfigurationError(
             f"{kind} name {name!r} is not valid: use 1 to 200 letters, digits, '_', '.' or '-', "
             "beginning with a letter, a digit or '_'.",
+            hint=f'For example: "{_similar(name)}".' if isinstance(name, str) else None,
             name=name,
         )
     return name
+
+
+def _similar(name: str) -> str:
+    """A valid name that still resembles ``name``: without accents, and ``_`` for what cannot stand in one."""
+    from unicodedata import normalize
+
+    letters = normalize("NFKD", name).replace("ß", "ss").encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9_.\-]+", "_", letters).strip("._-")[:200] or "my_name"
 
 
 def asset_uri(kind: str, name: str, *path: str) -> str:

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DuplicateName, PipelineInvalid, ReferenceMisuse, TypeMismatch, UnknownParameter, did_you_mean
+from ..names import check_name
 from .references import Condition, Outputs, ParameterReference, Reference, Wired
 from .spec import SINGLE, ConditionSpec, OutputSpec, ParameterSpec, PipelineSpec, StepOptions, StepSpec, leaves
 from .types import constant_type, fits, item_type
@@ -145,7 +146,7 @@ class Trace:
 
     def add(self, step: Step[..., Any], name: str | None = None) -> Node:
         """Add a step without its arguments yet. ``name``, or a name chosen by the user, must be free."""
-        name = name or self.free_name(step.name, fixed=step.fixed_name)
+        name = check_name("step", name) if name else self.free_name(step.name, fixed=step.fixed_name)
         if name in self.nodes:
             raise DuplicateName(
                 f'Pipeline "{self.pipeline}" has two steps named "{name}".',

@@ -44,7 +44,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ComponentInvalid, PipelineError, PipelineFileInvalid, did_you_mean
+from ..errors import ConfigurationError, PipelineError, PipelineFileInvalid, did_you_mean
 from ..yaml_lines import YamlDocument, parse_yaml, read_yaml
 from .expressions import Names, UnreadableError, read
 from .functions import resolve
@@ -81,7 +81,10 @@ def parse_pipeline(text: str, *, file: str = "<text>") -> Pipeline:
 
 def _pipeline(document: YamlDocument, file: str) -> Pipeline:
     reader = _Reader(document)
-    return Pipeline(None, name=reader.name, stack=document.data.get("stack"), file=file, build=reader.spec)
+    stack = document.data.get("stack")
+    return reader.guarded(  # type: ignore[no-any-return]
+        ("name",), lambda: Pipeline(None, name=reader.name, stack=stack, file=file, build=reader.spec)
+    )
 
 
 class _Reader:
@@ -139,7 +142,7 @@ class _Reader:
             return make()
         except PipelineFileInvalid:
             raise
-        except (PipelineError, ComponentInvalid) as error:
+        except (PipelineError, ConfigurationError) as error:
             where = self.document.where(*path)
             facts = {**error.facts, "file": self.document.file, "line": self.document.line(*path)}
             raise type(error)(f"{where}: {error.message}", hint=error.hint, **facts) from None

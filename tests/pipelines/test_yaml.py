@@ -8,6 +8,7 @@ import pytest
 from pipelines import shop
 from windsock import load_pipeline
 from windsock.provider.errors import (
+    ConfigurationError,
     PipelineError,
     PipelineFileInvalid,
     PipelineInvalid,
@@ -156,6 +157,8 @@ class TestErrorsNameTheLine:
             (changed("message: done", "message: ${{ steps.load"), PipelineFileInvalid, "line 35: .*not closed"),
             (changed("  - name: notify", "  - name: load"), PipelineError, 'line 32: .*two steps named "load"'),
             (changed("parameters:", "paramters:"), PipelineFileInvalid, 'line 3: .*\nDid you mean "parameters"'),
+            (changed("  - name: notify", "  - name: a/b"), ConfigurationError, "line 32: step name 'a/b'.*\n.*\"a_b\""),
+            ("description: x\nname: wöin\nsteps: [a]\n", ConfigurationError, 'line 2: .*\n.*"woin"'),
             ("name: x\nsteps: []\n", PipelineFileInvalid, "line 2: there are no steps"),
             ("- a\n", PipelineFileInvalid, "a pipeline is a mapping"),
             ("name: [x\n", PipelineFileInvalid, "this is not YAML"),

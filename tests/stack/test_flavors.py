@@ -107,4 +107,4 @@ class TestEntryPoint:
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-pager\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text("[windsock.alerter]\npager = acme_entry:PagerAlerter\n")
         assert resolve("alerter", "pager").__name__ == "PagerAlerter"
-        assert known("alerter") == ["pager"]
+        assert known("alerter") == sorted([*FLAVORS["alerter"], "pager"])
