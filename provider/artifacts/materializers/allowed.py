@@ -133,6 +133,9 @@ _SCIPY_CREATE = {
 }
 """Public names; the private module that a pickle names must define that very class."""
 
+_SCIPY_PRIVATE = {"scipy.interpolate._bsplines": {"_BSpline"}}
+"""What a public class keeps its arrays in (``BSpline`` since SciPy 1.18)."""
+
 _DATA_MODULES = frozenset(
     f"sklearn.{name}"
     for name in [
@@ -240,6 +243,9 @@ def _scipy_class(module: str, name: str) -> Permission | None:
             value = getattr(import_module(public), name)
             if value.__module__ == module:
                 return Permission(value, create=True)
+    if name in _SCIPY_PRIVATE.get(module, ()):
+        value = vars(import_module(module)).get(name)
+        return Permission(value, create=True) if isinstance(value, type) else None
     return None
 
 
