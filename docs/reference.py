@@ -42,7 +42,10 @@ PYTHON = {
         "windsock.provider.artifacts.materializers.base",
         ["Materializer", "StreamMaterializer", "BufferMaterializer", "LoadRequest"],
     ),
-    "Gates": ("windsock.provider.registry.gates", ["MetricGate", "BetterThanCurrent", "Gate", "GateOutcome"]),
+    "Gates": (
+        "windsock.provider.registry.gates",
+        ["MetricGate", "BetterThanCurrent", "FunctionGate", "Gate", "GateOutcome"],
+    ),
     "Drift": ("windsock.provider.monitoring.policy", ["DriftPolicy", "FeatureRule"]),
     "Retraining": ("windsock.provider.monitoring.retraining", ["RetrainingPolicy", "RetrainingDecision"]),
     "Conformance suite of artifact stores": ("windsock.provider.testing.artifacts", ["ArtifactStoreContract"]),
@@ -54,7 +57,7 @@ PYTHON = {
 AIRFLOW = {
     "operators": ["models", "deployments", "drift", "validation", "predictions", "base"],
     "sensors": ["artifacts", "deployments", "drift", "models", "runs", "base"],
-    "hooks": ["stacks", "artifacts", "deployments", "drift", "models", "runs"],
+    "hooks": ["stacks", "artifacts", "deployments", "drift", "models", "runs", "assets", "notifications"],
 }
 
 
