@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from datetime import datetime, timezone
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,6 +79,24 @@ def write(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """What somebody else's code prints goes to standard error, that of its child processes as well."""
+    sys.stdout.flush()
+    with redirect_stdout(sys.stderr):
+        try:
+            copy = os.dup(1)
+        except OSError:  # closed
+            yield
+            return
+        try:
+            os.dup2(2, 1)
+            yield
+        finally:
+            os.dup2(copy, 1)
+            os.close(copy)
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import traceback
+from contextlib import nullcontext
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 
 from ..errors import PipelineInvalid, StepFailed, WindsockError, did_you_mean
 from .main import noun, single
-from .output import Format, Output, StackName, emit, facts, group, state, table, write
+from .output import Format, Output, StackName, aside, emit, facts, group, state, table, write
 from .session import session
 
 if TYPE_CHECKING:
@@ -56,14 +57,15 @@ def run(
 
     here = session(ctx)
     pipeline = load_target(target)
-    values = read_parameters(pipeline.spec, parameter or [])
+    values = read_parameters(_spec(pipeline), parameter or [])
     settings = here.settings if cache else replace(here.settings, step_cache=False)
     chosen = Stack.load(stack or pipeline.stack, settings=settings, credentials=here.credentials)
     try:
-        result = run_pipeline(pipeline, {**pipeline.bound, **values}, stack=chosen, progress=output is Format.TEXT)
+        with aside() if output is Format.JSON else nullcontext():
+            result = run_pipeline(pipeline, {**pipeline.bound, **values}, stack=chosen, progress=output is Format.TEXT)
     except WindsockError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a step that calls sys.exit() must not choose our exit code
         failure = _failure(pipeline.name, error)
         if failure is None:  # not in a step: a mistake of ours
             raise
@@ -101,7 +103,7 @@ def _made(outputs: dict[str, Any]) -> str:
     return ", ".join(shown) + (f" and {len(refs) - 3} more" if len(refs) > 3 else "")
 
 
-def _failure(pipeline: str, error: Exception) -> StepFailed | None:
+def _failure(pipeline: str, error: BaseException) -> StepFailed | None:
     """What a step raised, with the line of the user's own code that it came from; None if it came from no such code."""
     at = _own_frame(error)
     if at is None:
@@ -175,7 +177,13 @@ def _plan(ctx: typer.Context, pipeline: Pipeline, stack: str | None) -> DagPlan:
     from ..compiler.compile import compile_pipeline
     from ..stack import Stack
 
-    return compile_pipeline(pipeline.spec, Stack.describe(stack or pipeline.stack, settings=session(ctx).settings))
+    described = Stack.describe(stack or pipeline.stack, settings=session(ctx).settings)
+    return compile_pipeline(_spec(pipeline), described)
+
+
+def _spec(pipeline: Pipeline) -> PipelineSpec:
+    with aside():  # a YAML pipeline imports the modules of its steps now
+        return pipeline.spec
 
 
 def _row(task: TaskPlan) -> dict[str, Any]:
@@ -340,7 +348,8 @@ def _import(module: str, shown: str) -> ModuleType:
     from importlib import import_module
 
     try:
-        return import_module(module)
+        with aside():
+            return import_module(module)
     except WindsockError:
         raise
     except ModuleNotFoundError as error:
@@ -351,11 +360,11 @@ def _import(module: str, shown: str) -> ModuleType:
             ) from None
         hint = f'Install the package that holds "{error.name}" into this environment, or add its folder to PYTHONPATH.'
         raise PipelineInvalid(_broken(shown, error), hint=hint) from error
-    except Exception as error:  # a module of the user's may raise anything
+    except (Exception, SystemExit) as error:  # a module of the user's may raise anything
         raise PipelineInvalid(_broken(shown, error), hint="Correct it there. The traceback: --debug") from error
 
 
-def _broken(shown: str, error: Exception) -> str:
+def _broken(shown: str, error: BaseException) -> str:
     at = _own_frame(error)
     if isinstance(error, SyntaxError):  # it did not run: it names its line itself
         return f"{shown} cannot be imported: {type(error).__name__}: {error}"

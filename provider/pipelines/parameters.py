@@ -72,6 +72,7 @@ def check_value(where: str, parameter: ParameterSpec, value: Any) -> None:
     if not parameter.choices and not fits(constant_type(value), parameter.type, constant=True):
         raise TypeMismatch(
             f"{where}: {parameter.name} is {value!r}, and {parameter.type} is wanted.",
+            hint="Give a value of that type, or change the annotation of the parameter.",
             wanted=parameter.type,
             given=constant_type(value),
         )

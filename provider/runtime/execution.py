@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from ..errors import MaterializerNotFound
 from ..faults import reach
 from .binding import Binder, Target, target
 from .cache import cache_key, usable
@@ -111,12 +112,16 @@ class Execution:
 
         records = []
         for output in self.invocation.outputs:
-            stored = save(
-                outputs[output.name],
-                self.store,
-                declared_type=output.type,
-                allow_pickle=self.invocation.allow_pickle,
-            )
+            try:
+                stored = save(
+                    outputs[output.name],
+                    self.store,
+                    declared_type=output.type,
+                    allow_pickle=self.invocation.allow_pickle,
+                )
+            except MaterializerNotFound as error:
+                where = f'Output "{output.name}" of step "{self.invocation.step}"'
+                raise MaterializerNotFound(f"{where}: {error.message}", hint=error.hint, **error.facts) from error
             reach("runtime.output.saved")
             records.append(artifact_record(output.name, output.artifact, stored))
         return records

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+STEP = """\
+import os, sys
+from windsock import pipeline, step
+
+@step
+def work():
+    {body}
+
+@pipeline
+def job():
+    work()
+"""
 PIPELINES = Path(__file__).parents[1] / "pipelines"
 
 
@@ -148,6 +161,28 @@ class TestPipeline:
         states = windsock("runs", "show", "prices", "--output", "json").json
         assert states["state"] == "failed"
         assert [s["state"] for s in states["steps"]] == ["cached", "cached", "failed"]
+
+    def test_step_that_exits_chooses_no_exit_code(self, windsock, tmp_path):
+        (tmp_path / "leaving.py").write_text(STEP.format(body="sys.exit(3)"))
+        assert "SystemExit: 3" in told(windsock("run", "leaving.py"), "StepFailed")
+        assert windsock("runs", "show", "job", "--output", "json").json["state"] == "failed"
+        (tmp_path / "gone.py").write_text("import sys\nsys.exit(0)\n")
+        told(windsock("run", "gone.py"), "PipelineInvalid")
+
+    def test_step_whose_value_cannot_be_stored_is_named(self, windsock, tmp_path):
+        (tmp_path / "odd.py").write_text(STEP.format(body="return type('Odd', (), {})()"))
+        assert 'Output "output" of step "work"' in told(windsock("run", "odd.py"), "MaterializerNotFound")
+
+    def test_what_steps_and_modules_print_stays_out_of_the_json(self, home, tmp_path):
+        text = STEP.format(body="print('loud'); os.system('echo louder')") + "print('loading')\n"
+        (tmp_path / "loud.py").write_text(text)
+        for words in (["run", "loud.py"], ["dag", "show", "loud.py"], ["dag", "validate", "loud.py"]):
+            command = [sys.executable, "-m", "windsock.provider.cli.main", *words, "--output", "json"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            json.loads(done.stdout)
+            assert "loading" in done.stderr
+            assert ("loud\n" in done.stderr and "louder" in done.stderr) is (words[0] == "run")
 
     def test_module_that_imports_what_is_not_there(self, windsock, tmp_path):
         (tmp_path / "broken.py").write_text("import os\nimport a_library_that_is_not_there\n")
