@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import stat
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -128,8 +129,8 @@ def load(
         )
     with ExitStack() as stack:
         path = stack.enter_context(localized(ref, store, verify=verify, keep=materializer.name == "path"))
-        if isinstance(materializer, BufferMaterializer) and path.is_file():
-            mapped = materializer.mappable and store.memory_map and path.stat().st_size >= _MAPPED_FROM
+        if isinstance(materializer, BufferMaterializer) and (size := _size_for_memory(materializer, path)) is not None:
+            mapped = materializer.mappable and store.memory_map and size >= _MAPPED_FROM
             careful = verify or not materializer.mappable
             data, digest = _map(path, verify=careful) if mapped else _read(path, verify=careful)
             if careful:
@@ -138,6 +139,13 @@ def load(
         if not verify or path.is_dir() or store.local_path(str(ref["uri"])) is None:
             return materializer.load(path, request)  # verified while it was fetched, or not to be
         return _load_verifying(materializer, path, request, ref)
+
+
+def _size_for_memory(materializer: BufferMaterializer, path: Path) -> int | None:
+    """The size of a file that is to be read into memory; None if it is too big for that, or a folder."""
+    found = path.stat()
+    limit = materializer.in_memory_below
+    return found.st_size if stat.S_ISREG(found.st_mode) and (limit is None or found.st_size < limit) else None
 
 
 def _load_verifying(materializer: Materializer, path: Path, request: LoadRequest, ref: Mapping[str, Any]) -> Any:
@@ -188,7 +196,7 @@ def require_digest(ref: Mapping[str, Any], found: str) -> None:
     if found != ref["digest"]:
         raise ArtifactCorrupted(
             f"The content of {ref['uri']} is not what was stored: its digest is {found}, recorded was {ref['digest']}.",
-            hint="Something changed or damaged the blob. Delete it and run the step that made it again.",
+            hint="It was changed or damaged. Run: windsock artifact verify --remove, then run again what made it.",
             uri=ref["uri"],
             found=found,
             recorded=ref["digest"],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ArtifactError, ArtifactNotFound
+from ..errors import ArtifactCorrupted, ArtifactError, ArtifactNotFound
 from .main import noun
 from .output import (
     Format,
@@ -228,6 +228,9 @@ def verify(
         list[str] | None,
         typer.Argument(metavar="[ARTIFACT[@VERSION]]...", help="Which; all if left out.", show_default=False),
     ] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Delete content that is damaged: the next run makes it again.")
+    ] = False,
     limit: Limit = 10_000,
     stack: StackName = None,
     output: Output = Format.TEXT,
@@ -241,7 +244,7 @@ def verify(
     rows = []
     with progress("Verifying", total=len(wanted)) as advance:
         for found in wanted:
-            rows.append(_verdict(found, loaded.artifact_store, alone=len(wanted) == 1))
+            rows.append(_verdict(found, loaded.artifact_store, remove=remove, alone=len(wanted) == 1))
             advance(1, None)
     failed = [row for row in rows if not row["ok"]]
     emit(
@@ -252,23 +255,37 @@ def verify(
             if failed
             else None,
             f"{len(rows) - len(failed)} of {len(rows)} are as they were stored.",
+            "What was damaged is deleted: run what made it again." if any(r["removed"] for r in rows) else None,
         ),
     )
     if failed:
         raise typer.Exit(1)
 
 
-def _verdict(found: ArtifactVersion, store: ArtifactStore, *, alone: bool) -> dict[str, Any]:
-    problem = None
+def _verdict(found: ArtifactVersion, store: ArtifactStore, *, remove: bool, alone: bool) -> dict[str, Any]:
+    problem, removed = None, False
     try:
         with _verified(found, store):
             pass
+    except ArtifactCorrupted as error:
+        if remove:
+            _delete(store, found.uri)
+        elif alone:
+            raise
+        problem, removed = error.message, remove
     except ArtifactError as error:
         if alone:
             raise
         problem = error.message
     label = f"{found.artifact}@{found.version}"
-    return {"artifact": label, "ok": problem is None, "digest": found.digest, "problem": problem}
+    return {"artifact": label, "ok": problem is None, "digest": found.digest, "problem": problem, "removed": removed}
+
+
+def _delete(store: ArtifactStore, uri: str) -> None:
+    try:
+        store.delete(uri)
+    except ArtifactCorrupted:  # the list of a folder's files itself
+        store.remove(store.key_of(uri))
 
 
 @app.command("find")

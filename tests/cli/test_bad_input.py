@@ -123,6 +123,22 @@ class TestArtifact:
         assert everything.code == 1
         assert [row["artifact"] for row in everything.json if not row["ok"]] == ["prices.evaluate@1"]
 
+    def test_that_is_corrupted_is_removed_and_made_again(self, windsock, trained):
+        path = blob(windsock, "prices.load_flats")
+        content = path.read_bytes()
+        path.chmod(0o644)
+        path.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+        done = windsock("run", "prices:prices", "-p", "fail=true")  # a step that is not cached reads it
+        assert "windsock artifact verify --remove" in told(done, "ArtifactCorrupted")
+        assert windsock("run", "prices:prices", "--no-cache").code == 1  # the store has that content, it believes
+
+        done = windsock("artifact", "verify", "--remove", "--output", "json")
+        assert done.code == 1
+        assert [row["artifact"] for row in done.json if row["removed"]] == ["prices.load_flats@1"]
+        assert windsock("run", "prices:prices").code == 0
+        assert path.read_bytes() == content
+        assert windsock("artifact", "verify").code == 0
+
     def test_whose_content_is_gone(self, windsock, trained):
         blob(windsock, "prices.evaluate").unlink()
         told(windsock("artifact", "get", "prices.evaluate"), "ArtifactNotFound")
