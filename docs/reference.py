@@ -148,7 +148,7 @@ def cli_command(path: str, command: Any, heading: str) -> str:
 def _argument(parameter: Any) -> str:
     name = str(parameter.metavar or parameter.name.upper())
     name = name if parameter.nargs != -1 or name.endswith("...") else f"{name}..."
-    return name if parameter.required else f"[{name}]"
+    return name if parameter.required or name.startswith("[") else f"[{name}]"
 
 
 def _flags(parameter: Any) -> str:

@@ -73,7 +73,9 @@ class DetectDriftOperator(WindsockOperator):
             end=end,
             detector=stack.drift_detector,
             minimum_rows=self.minimum_rows,
-            step_run=step_run_key(ti.dag_id, ti.run_id, ti.task_id, ti.map_index or -1, ti.try_number),
+            step_run=step_run_key(
+                ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index, ti.try_number
+            ),
         )
         report = check.report
         if report is None:

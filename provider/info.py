@@ -68,7 +68,8 @@ PROVIDER_INFO: dict[str, Any] = {
         {
             "integration-name": "Windsock",
             "python-modules": [
-                f"windsock.operators.{n}" for n in ("dag", "deployments", "drift", "models", "steps", "validation")
+                f"windsock.operators.{n}"
+                for n in ("dag", "deployments", "drift", "models", "predictions", "steps", "validation")
             ],
         }
     ],
@@ -85,7 +86,8 @@ PROVIDER_INFO: dict[str, Any] = {
             "options": {
                 "home": _option(
                     "Folder for everything that has no better place: the default database and artifact store, stack "
-                    "files, the state of local servers. Default: the folder windsock in AIRFLOW_HOME.",
+                    "files, the state of local servers. Default: the folder windsock in AIRFLOW_HOME, or where that "
+                    "variable is not set, .windsock in the user's home folder.",
                     "/var/lib/windsock",
                 ),
                 "sql_alchemy_conn": _option(

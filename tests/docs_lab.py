@@ -107,7 +107,7 @@ class Session:
 
     def _run(self, command: list[str], block: Block, expected: int) -> None:
         done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=280, check=False
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600, check=False
         )
         self.printed = done.stdout + done.stderr
         said = f"line {block.line} ended with {done.returncode}:\n{command[-1]}\n{self.printed[-4000:]}"

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from docs_lab import PAGES, ROOT, Session, blocks
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=name)
 
 class TestPages:
     @pytest.mark.slow
-    @pytest.mark.timeout(900)
+    @pytest.mark.timeout(1800)
     @pytest.mark.parametrize("page", FOLLOWED, ids=name)
     def test_can_be_followed(self, page: Path, tmp_path: Path) -> None:
         session = Session(tmp_path)
@@ -162,6 +163,18 @@ class TestNamesInTheDocs:
         for page in PAGES:
             for asked in re.findall(r"airflow-provider-windsock\[([a-z,-]+)\]", page.read_text(encoding="utf-8")):
                 assert set(asked.split(",")) <= known, f"{name(page)}: [{asked}]"
+
+
+class TestTheWorkflow:
+    def test_runs_what_can_be_run_anywhere_with_pinned_actions(self) -> None:
+        workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+        steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+        assert all(re.search(r"@v\d+$", step["uses"]) for step in steps if "uses" in step)
+        assert {step["run"] for step in steps if "run" in step} == {".ci/run", "make lint PYTHON=python"}
+        project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+        offered = re.findall(r"Programming Language :: Python :: (3\.\d+)", project)
+        assert workflow["jobs"]["everything"]["strategy"]["matrix"]["python"] == offered
+        assert workflow["permissions"] == {"contents": "read"}
 
 
 class TestTheReference:
