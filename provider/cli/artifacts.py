@@ -29,6 +29,7 @@ from .output import (
     state,
     table,
     when,
+    writing,
 )
 from .references import split
 from .session import session
@@ -170,7 +171,10 @@ def get(
     *,
     name: Name,
     to: Annotated[
-        Path | None, typer.Option("--to", help="File or folder to write.", show_default="its own name, here")
+        Path | None,
+        typer.Option(
+            "--to", help="File or folder to write, or a folder to write it into.", show_default="its own name, here"
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     stack: StackName = None,
@@ -180,14 +184,13 @@ def get(
     loaded = session(ctx).stack(stack)
     found = _version(loaded, name)
     with progress(f"Reading {found.artifact}@{found.version}"), _verified(found, loaded.artifact_store) as content:
-        target = (
-            to
-            if to is not None
-            else Path(f"{found.artifact}@{found.version}{'' if content.is_dir() else content.suffix}")
-        )
+        own_name = f"{found.artifact}@{found.version}{'' if content.is_dir() else content.suffix}"
+        # Like cp: into a folder that is there. So --force replaces what this command made, never somebody's folder.
+        target = Path(own_name) if to is None else to / own_name if to.is_dir() else to
         if target.exists() and not force:
             raise ArtifactError(f"{target} is there already.", hint="Choose another name with --to, or add --force.")
-        _copy(content, target)
+        with writing(target, ArtifactError):
+            _copy(content, target)
     written = {"artifact": found.artifact, "version": found.version, "digest": found.digest, "path": str(target)}
     emit(written, output, lambda: f"{found.artifact}@{found.version} ({found.type}) is in {target}")
 
@@ -196,14 +199,26 @@ def _copy(content: Path, target: Path) -> None:
     """All of it or nothing: beside the target first, then renamed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    if content.is_dir():
-        shutil.copytree(content, part)
+    _discard(part)
+    try:
+        if content.is_dir():
+            shutil.copytree(content, part)
+        else:
+            shutil.copyfile(content, part)
         if target.is_dir():
             shutil.rmtree(target)
+        elif content.is_dir():
+            target.unlink(missing_ok=True)
+        part.replace(target)
+    finally:
+        _discard(part)
+
+
+def _discard(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
     else:
-        shutil.copyfile(content, part)
-    part.replace(target)
+        part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from .output import (
     table,
     when,
     write,
+    writing,
 )
 from .references import model_version
 from .session import Session, session
@@ -197,12 +198,13 @@ class _reading:  # noqa: N801  used like a function
 def _write(file: Path, content: bytes) -> None:
     """All of it or nothing."""
     part = file.with_name(f".{file.name}.part")
-    try:
+    with writing(file, MonitoringError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(file)
-    except OSError as error:
-        raise MonitoringError(f"{file} cannot be written: {error.strerror}.") from None
+        try:
+            part.write_bytes(content)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _result_text(result: DriftResult) -> Any:

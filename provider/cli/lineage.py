@@ -8,10 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import RecordNotFound
+from ..errors import RecordNotFound, WindsockError
 from . import references
 from .main import noun
-from .output import Format, Output, StackName, draw, facts, group, json_text, plain, progress, record, say, when, write
+from .output import (
+    Format,
+    Output,
+    StackName,
+    draw,
+    facts,
+    group,
+    json_text,
+    plain,
+    progress,
+    record,
+    say,
+    when,
+    write,
+    writing,
+)
 from .session import session
 
 if TYPE_CHECKING:
@@ -185,5 +200,6 @@ def _write(drawn: Any, file: Path | None) -> None:
     if file is None:
         write(drawn if isinstance(drawn, str) else json_text(drawn))
         return
-    file.write_text(drawn if isinstance(drawn, str) else json_text(drawn), encoding="utf-8")
+    with writing(file, WindsockError):
+        file.write_text(drawn if isinstance(drawn, str) else json_text(drawn), encoding="utf-8")
     say(f"Wrote {file}")

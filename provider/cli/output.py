@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console, RenderableType
+
+    from ..errors import WindsockError
 
 DRIFT_FOUND = 3
 """Exit code of a command that found drift (0: none, 1: error, 2: wrong usage)."""
@@ -79,6 +83,18 @@ def write(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def writing(path: Path, kind: type[WindsockError]) -> Iterator[None]:
+    """For a file that the user named: what the system refuses becomes an error of ``kind``."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(
+            f"{path} cannot be written: {error.strerror or error}.",
+            hint="Check that its folder is there, that you may write to it, and the space on the disk.",
+        ) from error
 
 
 @contextmanager

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import ConfigurationError
 from .main import noun
-from .output import Format, Output, emit, facts, group, progress, say, state, table
+from .output import Format, Output, emit, facts, group, progress, say, state, table, writing
 from .session import session
 
 app = noun("The components that everything runs on.")
@@ -80,11 +81,15 @@ def use(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Name of th
 
     settings = session(ctx).settings
     Stack.describe(name, settings=settings)
-    settings.home.mkdir(parents=True, exist_ok=True)
     target = settings.home / "active_stack"
     temporary = target.with_name(f".active_stack.{os.getpid()}")
-    temporary.write_text(f"{name}\n", encoding="utf-8")
-    temporary.replace(target)
+    with writing(target, ConfigurationError):
+        settings.home.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(f"{name}\n", encoding="utf-8")
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
     say(f'"{name}" is the active stack.')
     for variable in ("WINDSOCK_STACK", "AIRFLOW__WINDSOCK__STACK"):
         if os.environ.get(variable) not in (None, "", name):

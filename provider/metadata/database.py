@@ -156,7 +156,9 @@ class Database:
         if _is_down(error):
             return MetadataUnavailable(
                 f"The metadata database {self.name} does not answer: {detail}",
-                hint="Check that the server runs and [windsock] sql_alchemy_conn names it: windsock doctor",
+                hint="Check that its file may be read and written, and the space on its disk: windsock doctor"
+                if self.name.startswith("sqlite")
+                else "Check that the server runs and [windsock] sql_alchemy_conn names it: windsock doctor",
                 url=self.name,
             )
         return MetadataError(

@@ -155,6 +155,39 @@ def blob(windsock, name):
     return Path(uri.removeprefix("file://"))
 
 
+class TestPlaceThatCannotBeWritten:
+    """``/proc`` refuses new files, whoever asks."""
+
+    def test_of_a_command_that_writes_a_file(self, windsock, trained):
+        commands = [
+            ("ArtifactError", "artifact", "get", "prices.evaluate", "--to", "/proc/x"),
+            ("WindsockError", "lineage", "show", "model:prices@1", "--format", "svg", "--file", "/proc/x"),
+            ("MonitoringError", "drift", "baseline", "data.parquet", "-o", "/proc/x"),
+        ]
+        write_table("data.parquet", {"size": [1.0, 2.0, 3.0]})
+        for name, *words in commands:
+            assert told(windsock(*words), name).startswith(f"{name}: /proc/x cannot be written: ")
+
+    def test_of_the_active_stack(self, windsock, monkeypatch):
+        monkeypatch.setenv("WINDSOCK_HOME", "/proc/windsock")
+        told(windsock("stack", "use", "local"), "ConfigurationError")
+        told(windsock("run", "prices"), "MetadataUnavailable")
+
+    def test_a_folder_that_is_there_is_written_into_and_never_replaced(self, windsock, trained, tmp_path):
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "precious").write_text("x")
+        for extra in ([], ["--force"]):
+            assert windsock("artifact", "get", "prices.evaluate", "--to", "mine", *extra).code == 0
+        assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == ["precious", "prices.evaluate@1.json"]
+
+
+def write_table(path, columns):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(columns), path)
+
+
 class TestPipeline:
     def test_that_is_not_there(self, windsock):
         told(windsock("run", "no_such_module"), "PipelineInvalid")
