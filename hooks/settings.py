@@ -41,31 +41,9 @@ def airflow_settings(windsock_conn_id: str | None = None) -> Settings:
 def _with_connection(settings: Settings, connection: Connection) -> Settings:
     changes: dict[str, str] = {}
     if connection.host or connection.schema:
-        changes["sql_alchemy_conn"] = database_url(connection)
+        from ..provider.metadata.component import connection_url
+
+        changes["sql_alchemy_conn"] = connection_url(connection)
     if stack := connection.extra.get("stack"):
         changes["stack"] = str(stack)
     return replace(settings, **changes)  # type: ignore[arg-type]
-
-
-def database_url(connection: Connection) -> str:
-    """SQLAlchemy URL of a ``windsock`` (or ``postgres``, ``mysql``, ``sqlite``) connection, password included."""
-    from sqlalchemy.engine import URL
-
-    drivers = {
-        "postgres": "postgresql+psycopg",
-        "postgresql": "postgresql+psycopg",
-        "mysql": "mysql+pymysql",
-        "sqlite": "sqlite",
-    }
-    dialect = str(connection.extra.get("dialect") or connection.conn_type)
-    if dialect == "windsock":
-        dialect = "postgresql"
-    url = URL.create(
-        drivers.get(dialect, dialect),
-        username=connection.login or None,
-        password=connection.password or None,
-        host=connection.host if dialect != "sqlite" else None,
-        port=connection.port,
-        database=connection.schema or (connection.host if dialect == "sqlite" else None),
-    )
-    return url.render_as_string(hide_password=False)

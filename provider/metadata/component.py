@@ -76,11 +76,14 @@ def connection_url(connection: Connection) -> str:
     """An Airflow connection as an SQLAlchemy URL, password included."""
     from sqlalchemy import URL
 
+    kind = connection.conn_type
+    if kind == "windsock":  # a type of ours, which says in a field of its own what it is
+        kind = str(connection.extra.get("dialect") or "postgresql")
     try:
-        driver, module, extra = _DRIVERS[connection.conn_type]
+        driver, module, extra = _DRIVERS[kind]
     except KeyError:
         raise ComponentInvalid(
-            f'Connection "{connection.conn_id}" is of type "{connection.conn_type}", which is no database.',
+            f'Connection "{connection.conn_id}" is of type "{kind}", which is no database.',
             hint=f"Use one of: {', '.join(sorted(_DRIVERS))}.",
         ) from None
     if find_spec(module) is None:

@@ -210,6 +210,17 @@ class TestMetadataConnection:
         assert (url.username, url.password, url.host, url.port) == ("ml", "p@ss/w:rd", "db.example.com", 5433)
         assert (url.database, url.query["sslmode"], url.drivername) == ("windsock", "require", "postgresql+psycopg")
 
+    @pytest.mark.parametrize(
+        ("fields", "url"),
+        [
+            ('"host": "db", "login": "ml", "schema": "windsock"', "postgresql+psycopg://ml@db/windsock"),
+            ('"host": "/data/w.db", "extra": {"dialect": "sqlite"}', "sqlite:////data/w.db"),
+        ],
+    )
+    def test_of_windsocks_own_type_says_which_database_it_is(self, stack, fields, url):
+        found = stack(f'{{"conn_type": "windsock", {fields}}}')
+        assert found.component("metadata_store").url() == url
+
     def test_shows_the_password_nowhere(self, stack):
         found = stack("postgres://ml:hunter2@127.0.0.1:1/windsock")
         component = found.component("metadata_store")
