@@ -97,13 +97,13 @@ def answer(airflow: PrivateAirflow, choice: str) -> str:
 class TestApproval:
     def test_rejected_nothing_moves(self, airflow: PrivateAirflow) -> None:
         run = answer(airflow, "Reject")
-        airflow.wait_for_run("approval", run, 60)
+        airflow.wait_for_run("approval", run, 180)
         assert state(airflow, "approval", run, "promote") == "skipped"
         assert "production" not in stack(airflow).metadata.models.aliases("flowers")
 
     def test_approved_it_is_promoted_and_other_dags_are_told(self, airflow: PrivateAirflow) -> None:
         run = answer(airflow, "Approve")
-        airflow.wait_for_run("approval", run, 60)
+        airflow.wait_for_run("approval", run, 180)
         metadata = stack(airflow).metadata
         assert metadata.models.aliases("flowers")["production"].version == 1
         decisions = [one for one in metadata.audit.list(limit=50) if one.action in ("approve", "reject")]
