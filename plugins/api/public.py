@@ -23,7 +23,7 @@ _ROWS = frozenset({"preview"})
 
 def text(value: str) -> str:
     """A sentence without passwords and without the addresses of databases."""
-    return redact(_DATABASE.sub(lambda found: f"{found[1].lower()} database", value))
+    return redact(_DATABASE.sub(lambda found: found[1].lower(), value))
 
 
 def options(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,68 +2,56 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
-from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
+from airflow_server import REPOSITORY, USERS
+from plugin_world import BARE_DAG, DAG, FAILING_DAG, PASSWORD, TOKEN, World
 from windsock.provider.settings import Settings
 from windsock.provider.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from airflow_server import StartAirflow
     from windsock.provider.cli.demo.airflow import PrivateAirflow
-    from windsock.provider.metadata import Metadata
 
 HERE = Path(__file__).parent
-DAG = "tumours_pages"
-TOKEN = "hunter2-the-token"
-PASSWORD = "correct-horse-battery"
 
 STACK = f"""\
 name: secretive
 metadata_store: {{flavor: sql, url: "postgresql://windsock:{PASSWORD}@127.0.0.1:1/windsock"}}
 artifact_store: {{flavor: s3, bucket: acme-ml, connection: aws_ml}}
 """
-"""A stack with a connection, and with a password where none belongs."""
-
-
-@dataclass
-class World:
-    """A running Airflow and what has happened in it."""
-
-    airflow: PrivateAirflow
-    stack: Stack
-    runs: dict[str, str]
-
-    @property
-    def metadata(self) -> Metadata:
-        return self.stack.metadata
-
-    def client(self, user: str | None = "admin") -> httpx.Client:
-        """Who asks the API: a user, or nobody."""
-        headers = {} if user is None else {"Authorization": f"Bearer {self.airflow.token(user)}"}
-        return httpx.Client(base_url=f"{self.airflow.url}/windsock/", headers=headers, timeout=60)
-
-    def get(self, path: str, user: str | None = "admin", **query: Any) -> httpx.Response:
-        with self.client(user) as client:
-            return client.get(path, params=query)
+"""A stack with a connection, with a password where none belongs, and with a database that is down."""
 
 
 @pytest.fixture(scope="session")
 def world(start_airflow: StartAirflow, tmp_path_factory: pytest.TempPathFactory) -> World:
     stacks = tmp_path_factory.mktemp("stacks")
     (stacks / "secretive.yaml").write_text(STACK, encoding="utf-8")
+    (stacks / "broken.yaml").write_text("name: broken\ndeployer: [", encoding="utf-8")
     environment = {
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY / "dags"), str(HERE / "auth")]),
+        "AIRFLOW__CORE__AUTH_MANAGER": "narrow_auth.NarrowAuthManager",
         "WINDSOCK_STACKS_FOLDER": str(stacks),
-        "AIRFLOW_CONN_AWS_ML": f'{{"conn_type": "aws", "login": "somebody", "password": "{TOKEN}"}}',
+        "AIRFLOW_CONN_AWS_ML": json.dumps(
+            {
+                "conn_type": "aws",
+                "login": "somebody",
+                "password": TOKEN,
+                "extra": {"endpoint_url": "http://127.0.0.1:1"},
+            }
+        ),
     }
     airflow = start_airflow(
-        HERE / "dags", components=("api-server", "scheduler", "dag-processor"), environment=environment
+        HERE / "dags",
+        components=("api-server", "scheduler", "dag-processor"),
+        environment=environment,
+        users={**USERS, "narrow": "op"},
     )
     home = airflow.folder / "windsock"
     stack = Stack.load("local", settings=Settings.load({"home": str(home)}, environ={}))
@@ -73,7 +61,7 @@ def world(start_airflow: StartAirflow, tmp_path_factory: pytest.TempPathFactory)
 
 
 def _run_dags(airflow: PrivateAirflow) -> dict[str, str]:
-    dags = (DAG, "refusal_pages", "bare_pages")
+    dags = (DAG, FAILING_DAG, BARE_DAG)
     airflow.wait_for_dags(dags)
     runs = {}
     for dag in dags:
@@ -86,10 +74,8 @@ def _run_dags(airflow: PrivateAirflow) -> dict[str, str]:
 def _make_history(stack: Stack) -> None:
     """Version 2 of the model, two moves of its alias, a deployment, a drift report with drift and one without."""
     from windsock.provider.metadata.deployments import Deployment
-    from windsock.provider.monitoring.deployments import baseline_of, keep
 
-    tumours = _examples()
-    tumours.tumours.run(n_estimators=20, stack=stack)
+    _examples().tumours.run(n_estimators=20, stack=stack)
     for version in (1, 2):
         stack.model_registry.promote(
             "tumours",
@@ -110,24 +96,33 @@ def _make_history(stack: Stack) -> None:
         handle={"pid": 123, "secret": TOKEN},
     )
     stack.metadata.deployments.put(served, expected_revision=None, actor="carol", reason="first")
-    version = stack.metadata.models.get("tumours", version=2)
-    baseline = baseline_of(version, stack.artifact_store)
-    for shift, deployment in ((None, "tumours"), (0.25, "tumours")):
-        rows = tumours.measurements(tumours.bootstrap_patients(400, seed=3, shift=shift))
-        result = stack.drift_detector.detect(baseline, rows, columns=list(rows.columns))
-        keep(stack.metadata, stack.artifact_store, result, version, deployment)
+    for day, shift in ((1, None), (2, 0.25)):
+        _check_day(stack, datetime(2026, 1, day, tzinfo=timezone.utc), shift)
+
+
+def _check_day(stack: Stack, day: datetime, shift: float | None) -> None:
+    """A day of predictions, as a server logs them, and the report about it."""
+    from windsock.provider.monitoring.deployments import check_deployment_drift
+
+    tumours = _examples()
+    rows = tumours.measurements(tumours.bootstrap_patients(400, seed=3, shift=shift))
+    log = Path(stack.settings.home, f"predictions-{day:%d}.parquet")
+    rows.assign(ts=day + timedelta(hours=12), error=None).to_parquet(log)
+    check_deployment_drift(
+        stack.metadata,
+        stack.artifact_store,
+        deployment="tumours",
+        start=day,
+        end=day + timedelta(days=1),
+        detector=stack.drift_detector,
+        files=[str(log)],
+    )
 
 
 def _examples() -> Any:
-    folder = str(HERE.parents[1] / "dags")
+    folder = str(REPOSITORY / "dags")
     if folder not in sys.path:
         sys.path.insert(0, folder)
     from windsock_examples import tumours
 
     return tumours
-
-
-@pytest.fixture(scope="session")
-def admin(world: World) -> Iterator[httpx.Client]:
-    with world.client() as client:
-        yield client

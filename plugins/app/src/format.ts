@@ -1,15 +1,12 @@
 // How values look: the same everywhere, and as Airflow's own pages write them.
 
-/** The time zone that the user chose in Airflow; its default is UTC. */
+/** The time zone that the user chose in Airflow; its default is the browser's. */
 export const timeZone = (): string => {
+  const own = Intl.DateTimeFormat().resolvedOptions().timeZone;
   try {
-    const chosen = globalThis.localStorage?.getItem("timezone")?.replaceAll('"', "");
-    if (chosen === "local") {
-      return Intl.DateTimeFormat().resolvedOptions().timeZone;
-    }
-    return chosen || "UTC";
+    return globalThis.localStorage?.getItem("timezone")?.replaceAll('"', "") || own;
   } catch {
-    return "UTC"; // no storage for this page
+    return own; // no storage for this page
   }
 };
 

@@ -178,6 +178,7 @@ const usePan = (view: View, move: (view: View) => void, click: () => void) => {
   return {
     cursor: "grab",
     touchAction: "none",
+    userSelect: "none" as const,
     onPointerDown: (event: PointerEvent) => {
       if (event.button === 0 && !(event.target as Element).closest("button")) {
         drag.current = { x: event.clientX, y: event.clientY, from: view, moved: false };

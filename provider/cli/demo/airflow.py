@@ -50,9 +50,9 @@ class PrivateAirflow:
         components: Sequence[str] = COMPONENTS,
         users: Mapping[str, str] = MappingProxyType({USER: "admin"}),
     ) -> None:
-        self.folder = folder
-        self.home = folder / "airflow"
-        self.logs = folder / "logs"
+        self.folder = folder.absolute()
+        self.home = self.folder / "airflow"
+        self.logs = self.folder / "logs"
         self.components = tuple(components)
         self.users = dict(users)
         self.passwords = {user: secrets.token_urlsafe(9) for user in users}
@@ -89,6 +89,7 @@ class PrivateAirflow:
         with (self.logs / "migrate.log").open("wb") as log:
             done = subprocess.run(
                 [sys.executable, "-m", "airflow", "db", "migrate"],
+                cwd=self.home,
                 env=self.environment,
                 stdout=log,
                 stderr=log,
@@ -100,9 +101,11 @@ class PrivateAirflow:
     def start(self) -> None:
         for name in self.components:
             log = self._files.enter_context((self.logs / f"{name}.log").open("wb"))
-            # A session of its own: Ctrl-C reaches this process only, which then stops the others in order.
+            # A session of its own: Ctrl-C reaches this process only, which then stops the others in order. And not in
+            # the clone, which Python would search for modules: it would find Windsock a second time.
             self._processes[name] = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "airflow", name, *(["--port", str(self.port)] if name == "api-server" else [])],
+                cwd=self.home,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -217,7 +220,7 @@ class PrivateAirflow:
     def _configuration(self, dags: Path, log_port: int, trigger_log_port: int) -> dict[str, str]:
         options: dict[str, dict[str, Any]] = {
             "core": {
-                "dags_folder": dags,
+                "dags_folder": dags.absolute(),
                 "load_examples": False,
                 "executor": "LocalExecutor",
                 "parallelism": 4,
