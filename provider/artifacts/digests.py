@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 ALGORITHM = "blake3"
 _CHUNK = 4 << 20
-_INLINE = 64 << 10
+_INLINE = 256 << 10
 """Smaller writes are hashed where they are: handing them to a thread costs more than the hash."""
+_BUFFER = 1 << 20
 _BACKLOG = 64 << 20
 """How far writing may run ahead of hashing, in bytes kept alive."""
 
@@ -45,7 +46,7 @@ def digest_file(path: Path) -> str:
     A memory map is no faster, and its pages would count as this process's memory.
     """
     with path.open("rb", buffering=0) as file:
-        buffer = bytearray(min(_INLINE * 16, file.seek(0, os.SEEK_END) or 1))
+        buffer = bytearray(min(_BUFFER, file.seek(0, os.SEEK_END) or 1))
         file.seek(0)
         view = memoryview(buffer)
         hasher = blake3.blake3()

@@ -58,15 +58,20 @@ def source_digest(function: Callable[..., Any]) -> str | None:
 
 def source_digests(functions: Iterable[str]) -> tuple[str | None, set[str]]:
     """One digest for several ``"module:qualname"``, none of them imported, and the foreign packages that they use."""
-    walk = _Walk()
-    for function in functions:
-        module, _, qualname = function.partition(":")
-        if "<" not in qualname:
-            walk.name(module, qualname.partition(".")[0], root=True)
-    return walk.digest(), walk.foreign
+    key = tuple((function, module_file(function.partition(":")[0])) for function in functions)
+    known = _SEVERAL.get(key)
+    if known is None or known[0] is None or not unchanged(known[2]):
+        walk = _Walk()
+        for function, _ in key:
+            module, _, qualname = function.partition(":")
+            if "<" not in qualname:
+                walk.name(module, qualname.partition(".")[0], root=True)
+        known = _SEVERAL[key] = (walk.digest(), walk.foreign, walk.stamps())
+    return known[0], known[1]
 
 
 _CLOSURES: dict[tuple[str, str], tuple[str | None, tuple[Stamp, ...]]] = {}
+_SEVERAL: dict[tuple[tuple[str, str | None], ...], tuple[str | None, set[str], tuple[Stamp, ...]]] = {}
 
 
 def _digest(data: str | bytes) -> str:

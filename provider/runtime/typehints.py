@@ -40,12 +40,15 @@ class _Names(dict[str, Any]):
     """The names that an annotation may use. ``load``: import a module that is not loaded yet."""
 
     def __init__(self, function: Callable[..., Any], *, load: bool) -> None:
-        super().__init__(vars(builtins))
-        self.update(getattr(function, "__globals__", None) or vars(sys.modules.get(function.__module__, builtins)))
+        super().__init__()
+        self._globals = getattr(function, "__globals__", None) or vars(sys.modules.get(function.__module__, builtins))
         self._module = function.__module__
         self._load = load
 
     def __missing__(self, name: str) -> Any:
+        for names in (self._globals, vars(builtins)):  # looked up, not copied: a module has hundreds of names
+            if name in names:
+                return names[name]
         for module, attribute in imports_of(self._module, name):
             try:
                 found = sys.modules.get(module) or (import_module(module) if self._load else None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ArtifactCorrupted, ArtifactNotFound, MaterializerNotFound, MissingExtra, did_you_mean
-from .base import LoadRequest, StreamMaterializer
+from .base import BufferMaterializer, LoadRequest
 from .plain import preview
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ..digests import HashingFile
 
 _BATCH_ROWS = 1 << 16
+_SMALL = 1 << 19
+"""Bytes below which one thread does it all, through memory: handing buffers to threads, and each buffer to a file in
+Python, would cost several times the work."""
 _PREVIEW_ROWS = 5
 _PREVIEW_COLUMNS = 50
 _KIND = b"windsock.type"
@@ -29,11 +32,12 @@ _GROUPED_FROM = 64 << 20
 """Files bigger than this become a DataFrame in groups of columns, so that only one group is in memory twice."""
 
 
-class ArrowMaterializer(StreamMaterializer):
+class ArrowMaterializer(BufferMaterializer):
     """``pyarrow.Table`` and ``RecordBatch``; the base of the others."""
 
     name = "arrow"
     extension = ".arrow"
+    in_memory_below = _SMALL
 
     def to_table(self, value: Any) -> tuple[Any, str]:
         """The Arrow table and the recorded type."""
@@ -48,8 +52,9 @@ class ArrowMaterializer(StreamMaterializer):
 
         table, kind = self.to_table(value)
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KIND: kind.encode()})
-        options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=True, unify_dictionaries=True)
-        sink = pa.PythonFile(file, mode="w")
+        small = table.get_total_buffer_size() < _SMALL
+        options = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=not small, unify_dictionaries=True)
+        sink = pa.BufferOutputStream() if small else pa.PythonFile(file, mode="w")
         try:
             with pa.ipc.new_file(sink, table.schema, options=options) as writer:
                 writer.write_table(table, max_chunksize=_BATCH_ROWS)
@@ -58,6 +63,13 @@ class ArrowMaterializer(StreamMaterializer):
                     writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=table.schema))
         except pa.ArrowInvalid as error:
             raise MaterializerNotFound(f"This {kind} cannot be written as Arrow: {error}.") from error
+        if small:
+            file.write(sink.getvalue())
+
+    def read(self, data: memoryview, request: LoadRequest) -> Any:
+        import pyarrow as pa
+
+        return read_table(pa.BufferReader(pa.py_buffer(data)), request.columns)
 
     def load(self, path: Path, request: LoadRequest) -> Any:
         import pyarrow as pa
@@ -114,16 +126,20 @@ class PandasMaterializer(ArrowMaterializer):
         frame = value.head(_PREVIEW_ROWS)
         if isinstance(value, pd.Series):
             frame = frame.to_frame()
-        fields = [(str(name), str(dtype)) for name, dtype in zip(frame.columns, frame.dtypes, strict=True)]
-        shown = frame.iloc[:, :_PREVIEW_COLUMNS]
-        rows = {str(name): shown.iloc[:, i].tolist() for i, name in enumerate(shown.columns)}
-        return _facts(value.shape, fields, rows)
+        names = [str(name) for name in frame.columns]
+        words = {dtype: str(dtype) for dtype in set(frame.dtypes)}
+        fields = [(name, words[dtype]) for name, dtype in zip(names, frame.dtypes, strict=True)]
+        # All columns at once: taking them one by one out of a wide frame costs more than writing it.
+        shown = frame if len(names) <= _PREVIEW_COLUMNS else frame.iloc[:, :_PREVIEW_COLUMNS]
+        columns = shown.to_numpy(object).T.tolist()
+        return _facts(value.shape, fields, dict(zip(names, columns, strict=False)))
 
 
 class PolarsMaterializer(ArrowMaterializer):
     """``polars.DataFrame`` and ``Series``."""
 
     name = "polars"
+    in_memory_below = 0
 
     def to_table(self, value: Any) -> tuple[Any, str]:
         import polars as pl
@@ -176,7 +192,7 @@ def read_table(source: Any, columns: Sequence[str] | None = None) -> Any:
     import pyarrow as pa
 
     try:
-        reader = pa.ipc.open_file(source)
+        reader = pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(use_threads=source.size() >= _SMALL))
     except pa.ArrowInvalid as error:
         raise ArtifactCorrupted(f"The artifact is not a readable Arrow file: {error}.") from error
     schema = reader.schema
@@ -269,7 +285,7 @@ def _to_pandas(table: Any) -> Any:
             "This artifact is a pandas object, which needs pandas.",
             hint="Run: pip install 'airflow-provider-windsock[pandas]'",
         ) from None
-    frame: Any = table.to_pandas()
+    frame: Any = table.to_pandas(use_threads=table.get_total_buffer_size() >= _SMALL)
     return frame
 
 

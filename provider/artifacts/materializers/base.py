@@ -88,6 +88,8 @@ class StreamMaterializer(Materializer):
 class BufferMaterializer(StreamMaterializer):
     """One that also reads from memory: the content is verified before a byte of it is interpreted."""
 
+    in_memory_below: ClassVar[int | None] = None
+    """Files of so many bytes and more are left to :meth:`load`; None: all are read into memory."""
     mappable: ClassVar[bool] = False
     """Big values may be copy-on-write maps of the blob: harmless if the blob were changed later, and no copy."""
 
