@@ -29,9 +29,13 @@ def open_csv(files: Sequence[str], types: Mapping[str, pa.DataType], opener: Ope
     while True:
         try:
             batches = _csv_batches(files, known, opener)
+            first = next(batches, None)
+            if first is None:
+                what = f"{', '.join(files[:3])}: there is a header and no row."
+                raise DataUnreadable(what, hint="Give files with rows.", path=files[0])
+            batches = _chain(first, batches)
             if not small:
-                first = next(batches)
-                return spilled(first.schema, _chain(first, batches), origin)
+                return spilled(first.schema, batches, origin)
             table = pa.Table.from_batches(list(batches))
             source = TableSource(table, "csv")
             source.origin = origin
@@ -80,7 +84,9 @@ def _csv_batches(
                 yield _aligned(batch, schema)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise _retype(error, schema, _header(file, opener, options)) or DataUnreadable(
-                f"{file} cannot be read as CSV: {first_line(error)}", path=file
+                f"{file} cannot be read as CSV: {first_line(error)}",
+                hint="Is it UTF-8 text with a header, its values separated by commas (.tsv: by tabs)?",
+                path=file,
             ) from error
 
 

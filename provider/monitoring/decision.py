@@ -343,7 +343,8 @@ def _notes(reference: DriftProfile, current: DriftProfile, features: Mapping[str
         notes.append("the data have no rows: nothing was compared")
     if current.extra:
         listed = ", ".join(current.extra[:10]) + (", …" if len(current.extra) > 10 else "")
-        notes.append(f"{len(current.extra)} columns are not in the baseline and were not compared: {listed}")
+        are = "column is" if len(current.extra) == 1 else "columns are"
+        notes.append(f"{len(current.extra)} {are} not in the baseline, hence not compared: {listed}")
     for name in features:
         before, now = reference.columns[name], current.columns[name]
         if not isinstance(now, OpaqueColumn) and now.rows and before.arrow_type != now.arrow_type:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import DataUnreadable
 from .columns import CategoricalColumn, Column, NumericColumn, OpaqueColumn
 from .kernels import integers, kind_of
 from .layouts import layout_for, opaque, settle, with_range
 from .profile import DriftProfile, Progress, edges_id
-from .sources import Chunk, Opener, Source, open_data, spill
+from .sources import Chunk, Opener, Source, open_data, require_columns, spill
 from .tallies import Part, Tally, count
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ def learn(
     with open_data(data, columns=None if columns is None else list(columns), opener=opener) as opened:
         source = spill(opened)
         with source:
+            if columns is None:
+                require_columns((roles or {}).values(), source.schema, "The data have")
+            if source.rows == 0:
+                raise DataUnreadable("The data have no rows, and a baseline needs some.", hint="Give other data.")
             layouts = _layouts(source, threads)
             tallies = scan(source, layouts, threads=threads, learning=True, progress=progress)
             done = {name: _settled(tally.done()) for name, tally in tallies.items()}
@@ -104,9 +109,11 @@ def follow(
 def current_profile(baseline: DriftProfile, source: Source, columns: Mapping[str, Column]) -> DriftProfile:
     rows = source.rows if source.rows is not None else max((c.rows for c in columns.values()), default=0)
     placed = {n: c if n in source.schema else OpaqueColumn(n, "absent", "absent", rows) for n, c in columns.items()}
-    target = baseline.roles.get("target")
-    if target is not None and target not in source.schema:
-        placed.pop(target, None)  # true values come later, or never: their absence is no change of the data
+    for name in baseline.roles.values():
+        if name not in source.schema:
+            # True values come later, or never, and data that no model has seen yet hold no predictions: neither is a
+            # change of the data.
+            placed.pop(name, None)
     extra = tuple(sorted(name for name in source.schema if name not in baseline.columns))
     return DriftProfile(
         baseline.edges_id,
@@ -123,6 +130,7 @@ def current_profile(baseline: DriftProfile, source: Source, columns: Mapping[str
 def layouts_of(baseline: DriftProfile, columns: Iterable[str] | None) -> dict[str, Column]:
     """The baseline's layouts with nothing counted."""
     wanted = None if columns is None else set(columns)
+    require_columns(wanted or (), baseline.columns, "The baseline has")
     return {
         name: column if isinstance(column, OpaqueColumn) else column.empty(column.arrow_type)
         for name, column in baseline.columns.items()

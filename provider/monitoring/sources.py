@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote
 
-from ..errors import DataUnreadable, MissingExtra
+from ..errors import DataUnreadable, MissingExtra, did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,8 +98,22 @@ def open_data(
         data = [data]
     source = _open_paths(data, types or {}, opener) if _are_paths(data) else _open_object(data)
     if columns is not None:
+        require_columns(columns, source.schema, "The data have")
         source.schema = {name: kind for name, kind in source.schema.items() if name in set(columns)}
     return source
+
+
+def require_columns(names: Iterable[str], known: Iterable[str], who: str) -> None:
+    """A column that somebody asked for and that is not there must not pass for one that has not drifted."""
+    there = list(known)
+    for name in names:
+        if name not in there:
+            raise DataUnreadable(f'{who} no column "{name}".', hint=did_you_mean(name, there), column=name)
+
+
+def is_index(name: str) -> bool:
+    """Whether it is the index of a pandas frame, which pandas writes as a column: it numbers rows and says nothing."""
+    return name.startswith("__index_level_")
 
 
 def _are_paths(data: Any) -> bool:
@@ -153,7 +167,7 @@ class TableSource(Source):
     """An Arrow table in memory, in slices."""
 
     def __init__(self, table: pa.Table, kind: str = "pyarrow.Table") -> None:
-        keep = [i for i, name in enumerate(table.column_names) if not name.startswith("__index_level_")]
+        keep = [i for i, name in enumerate(table.column_names) if not is_index(name)]
         self._table = table.select(keep)
         self.schema = {f.name: f.type for f in self._table.schema}
         self.rows = table.num_rows
@@ -234,7 +248,9 @@ def _open_paths(paths: Sequence[Any], types: Mapping[str, pa.DataType], opener: 
     kinds = {_kind(file) for file in files}
     if len(kinds) > 1:
         raise DataUnreadable(
-            f"{len(files)} files are Parquet and CSV mixed; one check reads one of the two.", files=files[:20]
+            f"{len(files)} files are Parquet and CSV mixed; one check reads one of the two.",
+            hint="Name the files of one kind, for example folder/*.parquet",
+            files=files[:20],
         )
     if kinds == {"csv"}:
         from .csv_files import open_csv
@@ -325,6 +341,8 @@ class ParquetSource(Source):
         for file in files:
             reader = self._footer(file)
             for arrow in reader.schema_arrow:
+                if is_index(arrow.name):
+                    continue
                 known = self.schema.get(arrow.name)
                 # A file whose column holds only nulls may have no type of its own.
                 if known is None or (str(known) == "null" and arrow.type != known):

@@ -298,6 +298,50 @@ class TestDrift:
     def test_data_that_is_not_there(self, windsock):
         told(windsock("drift", "baseline", "nowhere.parquet", "-o", "b"), "DataUnreadable")
 
+    def test_data_without_rows(self, windsock, tmp_path):
+        (tmp_path / "nothing.csv").write_text("")
+        (tmp_path / "header.csv").write_text("size,price\n")
+        write_table("none.parquet", {"size": []})
+        for file in ("nothing.csv", "header.csv", "none.parquet"):
+            told(windsock("drift", "baseline", file, "-o", "b"), "DataUnreadable")
+        assert not (tmp_path / "b").exists()
+
+    def test_column_that_is_not_there(self, windsock):
+        write_table("data.parquet", {"size": [1.0, 2.0], "price": [1.0, 2.0]})
+        for option in ("--target", "--prediction", "--column"):
+            done = windsock("drift", "baseline", "data.parquet", "-o", "b", option, "prices")
+            assert 'Did you mean "price"?' in told(done, "DataUnreadable")
+        assert windsock("drift", "baseline", "data.parquet", "-o", "b").code == 0
+        done = windsock("drift", "check", "data.parquet", "--baseline", "b", "--column", "sice")
+        assert 'Did you mean "size"?' in told(done, "DataUnreadable")
+
+    def test_byte_order_mark_of_a_spreadsheet(self, windsock, tmp_path):
+        rows = "".join(f"{i},{i % 7}\n" for i in range(100))
+        (tmp_path / "plain.csv").write_text(f"size,floor\n{rows}", encoding="utf-8")
+        (tmp_path / "marked.csv").write_text(f"size,floor\n{rows}", encoding="utf-8-sig")
+        assert windsock("drift", "baseline", "plain.csv", "-o", "b").code == 0
+        done = windsock("drift", "check", "marked.csv", "--baseline", "b", "--output", "json")
+        assert done.code == 0
+        assert set(done.json["features"]) == {"size", "floor"}
+
+    def test_raw_data_against_a_models_baseline(self, windsock, trained):
+        """It has no predictions yet, and pandas wrote its index: neither is drift."""
+        import pandas as pd
+
+        flats = pd.read_feather(blob(windsock, "prices.load_flats"))
+        flats.sample(frac=1.0, random_state=0).to_parquet("shuffled.parquet")
+        done = windsock("drift", "check", "shuffled.parquet", "--model", "prices@1", "--output", "json")
+        assert done.code == 0, done
+        assert set(done.json["features"]) >= {"size", "floor"}
+        assert set(done.json["features"]) <= {"size", "floor", "price"}
+
+    def test_another_models_baseline(self, windsock, trained):
+        write_table("wine.parquet", {"alcohol": [float(i % 9) for i in range(200)]})
+        done = windsock("drift", "check", "wine.parquet", "--model", "prices@1", "--output", "json")
+        assert done.code == 3
+        assert {f["status"] for f in done.json["features"].values()} == {"degenerate"}
+        assert any("absent" in reason for reason in done.json["reasons"])
+
     def test_baseline_that_is_not_there(self, windsock):
         told(windsock("drift", "check", "x.parquet", "--baseline", "b"), "BaselineNotFound")
 
