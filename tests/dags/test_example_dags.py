@@ -55,7 +55,8 @@ from airflow.sdk import Asset
 from airflow.timetables.assets import AssetOrTimeSchedule
 from airflow.timetables.trigger import CronTriggerTimetable
 # Airflow itself imports what the installed providers say of assets (the amazon provider: boto3) for any asset with a URI.
-AssetOrTimeSchedule(timetable=CronTriggerTimetable("@daily", timezone="UTC"), assets=[Asset(name="x", uri="s3://x/y")])
+daily = CronTriggerTimetable("@daily", timezone="UTC")
+AssetOrTimeSchedule(timetable=daily, assets=[Asset(name="x", uri="s3://x/y")])
 before = set(sys.modules)
 runpy.run_path({str(DAGS / file)!r})
 heavy = ["pandas", "sklearn", "pyarrow", "boto3", "kubernetes", "great_expectations", "google.cloud", "azure", "polars",
