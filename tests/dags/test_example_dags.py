@@ -54,7 +54,7 @@ sys.path.insert(0, {str(DAGS)!r})
 from airflow.sdk import Asset
 from airflow.timetables.assets import AssetOrTimeSchedule
 from airflow.timetables.trigger import CronTriggerTimetable
-# Airflow itself imports what the installed providers say of assets (the amazon provider: boto3) for any asset with a URI.
+# For any asset with a URI, Airflow itself imports what the installed providers say of assets (amazon: boto3).
 daily = CronTriggerTimetable("@daily", timezone="UTC")
 AssetOrTimeSchedule(timetable=daily, assets=[Asset(name="x", uri="s3://x/y")])
 before = set(sys.modules)
