@@ -228,10 +228,16 @@ class TestLineage:
         downwards = visitor.page.get_by_role("button", name="Turn the drawing").inner_text() == "→"
         forward = "ArrowDown" if downwards else "ArrowRight"
         visitor.page.keyboard.press(forward)
+        visitor.page.wait_for_function("document.activeElement.id.startsWith('windsock-node-step_run:')", timeout=WAIT)
         visitor.page.keyboard.press("Enter")
         facts = visitor.page.get_by_test_id("windsock-facts")
         facts.get_by_role("heading", name="load_patients").wait_for(timeout=WAIT)
-        assert visitor.page.evaluate("document.activeElement.id").startswith("windsock-node-step_run:")
+        for _ in range(8):
+            visitor.page.keyboard.press(forward)
+            visitor.page.wait_for_timeout(50)
+        at = visitor.page.evaluate("document.activeElement.getBoundingClientRect().toJSON()")
+        assert visitor.page.evaluate("document.activeElement.id") == "windsock-node-model:tumours@1"
+        assert (at["top"] >= 0, at["bottom"] <= 900) == (True, True), "what has the focus is in sight"
 
     def test_pan_zoom_and_fit(self, visitor: Visitor) -> None:
         visitor.open("/plugin/windsock?tab=lineage&node=model:tumours@2")

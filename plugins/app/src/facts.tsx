@@ -1,5 +1,5 @@
 // What is known about a node of the lineage, and where in Airflow there is more about it.
-import { Box, CloseButton, Flex, Heading, HStack, Text } from "@chakra-ui/react";
+import { Box, Button, CloseButton, Flex, Heading, HStack, Text } from "@chakra-ui/react";
 import type { ReactNode } from "react";
 
 import type { LineageGraph, LineageNode } from "./api.ts";
@@ -78,7 +78,16 @@ const links = (node: LineageNode, graph: LineageGraph): { to: string; text: stri
   return node.kind === "deployment" ? [{ to: "/plugin/windsock?tab=deployments", text: "Deployments" }, own] : [own];
 };
 
-export const Facts = ({ node, graph, close }: { node: LineageNode; graph: LineageGraph; close: () => void }) => (
+type Props = {
+  node: LineageNode;
+  graph: LineageGraph;
+  close: () => void;
+  /** The nodes that this one stands for, and how to show each. */
+  group?: LineageNode[];
+  open?: () => void;
+};
+
+export const Facts = ({ node, graph, close, group, open }: Props) => (
   <Box
     width={{ base: "100%", lg: "22rem" }}
     flex="none"
@@ -102,8 +111,16 @@ export const Facts = ({ node, graph, close }: { node: LineageNode; graph: Lineag
       </Box>
       <CloseButton size="xs" onClick={close} aria-label="Close" />
     </Flex>
+    {group && open ? (
+      <Box my={2} fontSize="sm">
+        <Text color="fg.muted">What these {group.length} share. They read and made things of the same names.</Text>
+        <Button size="xs" variant="outline" mt={2} onClick={open}>
+          Show each
+        </Button>
+      </Box>
+    ) : null}
     <HStack gap={4} my={2} fontSize="sm" wrap="wrap">
-      {links(node, graph).map(({ to, text }) => (
+      {(group ? [] : links(node, graph)).map(({ to, text }) => (
         <To key={to} to={to}>
           {text}
         </To>
@@ -113,7 +130,7 @@ export const Facts = ({ node, graph, close }: { node: LineageNode; graph: Lineag
     <Box as="dl" fontSize="sm">
       {Object.entries(node.facts)
         .filter(worthShowing)
-        .filter(([name]) => !IN_LABEL[node.kind].includes(name))
+        .filter(([name]) => group !== undefined || !IN_LABEL[node.kind].includes(name))
         .map(([name, value]) => (
           <Box key={name} mb={2}>
             <Text as="dt" color="fg.muted" fontSize="xs">

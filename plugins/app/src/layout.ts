@@ -28,7 +28,8 @@ export const essential = (graph: LineageGraph): LineageEdge[] => {
     if (ids.has(edge.source) && ids.has(edge.target) && edge.source !== edge.target) {
       const key = JSON.stringify([edge.source, edge.target]);
       const known = pairs.get(key);
-      pairs.set(key, known ? { ...known, label: `${known.label}, ${edge.label}` } : edge);
+      const labels = new Set([...(known?.label.split(", ") ?? []), edge.label]);
+      pairs.set(key, { ...edge, label: [...labels].sort().join(", ") });
     }
   }
   const sources = new Map<string, string[]>(); // of a node, runs apart

@@ -129,7 +129,7 @@ export const DataTable = <T,>({
                     </Table.Row>
                     {detail && opened ? (
                       <Table.Row>
-                        <Table.Cell colSpan={width} bg="bg.muted" px={6} py={4}>
+                        <Table.Cell colSpan={width} bg="bg.muted" px={6} py={4} whiteSpace="normal" overflowWrap="anywhere">
                           {detail(row)}
                         </Table.Cell>
                       </Table.Row>
