@@ -16,13 +16,13 @@ from .output import (
     Limit,
     Output,
     StackName,
+    conclude,
     emit,
     facts,
     group,
     progress,
     read_page,
     record,
-    say,
     state,
     table,
     when,
@@ -194,7 +194,14 @@ def _told(done: Deployment, output: Format) -> None:
 
 
 @app.command("delete")
-def delete(ctx: typer.Context, name: Name, reason: Reason = None, stack: StackName = None) -> None:
+def delete(
+    ctx: typer.Context,
+    *,
+    name: Name,
+    reason: Reason = None,
+    stack: StackName = None,
+    output: Output = Format.TEXT,
+) -> None:
     """Stop serving. History and logged predictions stay."""
     from ..deployers.deployments import delete as end
 
@@ -202,7 +209,7 @@ def delete(ctx: typer.Context, name: Name, reason: Reason = None, stack: StackNa
     loaded = here.stack(stack)
     with progress(f"Ending {name}"):
         end(metadata=loaded.metadata, deployer=loaded.deployer, name=name, actor=here.actor, reason=reason)
-    say(f'"{name}" is not served any more.')
+    conclude({"name": name, "phase": "deleted"}, output, f'"{name}" is not served any more.')
 
 
 @app.command("logs")

@@ -12,13 +12,13 @@ from .output import (
     Limit,
     Output,
     StackName,
+    conclude,
     emit,
     facts,
     group,
     progress,
     read_page,
     record,
-    say,
     shown,
     state,
     table,
@@ -157,7 +157,8 @@ def versions(
     """The versions of a model, newest first."""
     metadata = session(ctx).metadata(stack)
     metadata.models.get(name)
-    found = read_page(metadata.models.versions(name, limit, before), more="--before")
+    page = metadata.models.versions(name, limit, before)
+    found = read_page(page, more=f"--before {page.next}")
     aliases = {alias: a.version for alias, a in metadata.models.aliases(name).items()}
     emit([record(v) for v in found], output, lambda: _versions_table(found, aliases))
 
@@ -187,13 +188,13 @@ def promote(
             name, version=version, source=source, target=target, gates=gate or [], actor=here.actor, reason=reason
         )
     was = f"was version {result.previous}" if result.previous is not None else "was new"
-    done = f'"{name}" {target} is version {result.version} ({was}).'
+    moved = f'"{name}" {target} is version {result.version} ({was}).'
     emit(
         result.to_dict(),
         output,
         lambda: group(
             *(f"passed  {outcome.detail}" for outcome in result.gates),
-            done if result.changed else f'"{name}" {target} was version {result.version} already; nothing changed.',
+            moved if result.changed else f'"{name}" {target} was version {result.version} already; nothing changed.',
         ),
     )
 
@@ -208,6 +209,7 @@ def alias(
     remove: Annotated[bool, typer.Option("--remove", help="Remove the alias.")] = False,
     reason: Reason = None,
     stack: StackName = None,
+    output: Output = Format.TEXT,
 ) -> None:
     """Point an alias at a version, without gates; or remove it."""
     here = session(ctx)
@@ -216,18 +218,27 @@ def alias(
     loaded = here.stack(stack)
     if version is None:
         loaded.metadata.models.remove_alias(name, alias_name, actor=here.actor, reason=reason)
-        say(f'"{name}" has no alias "{alias_name}" any more.')
-        return
-    loaded.model_registry.move_alias(name, alias_name, version, actor=here.actor, reason=reason)
-    say(f'"{name}" {alias_name} is version {version}.')
+        sentence = f'"{name}" has no alias "{alias_name}" any more.'
+    else:
+        loaded.model_registry.move_alias(name, alias_name, version, actor=here.actor, reason=reason)
+        sentence = f'"{name}" {alias_name} is version {version}.'
+    conclude({"model": name, "alias": alias_name, "version": version}, output, sentence)
 
 
 @app.command("archive")
-def archive(ctx: typer.Context, name: Model, version: Version, reason: Reason = None, stack: StackName = None) -> None:
+def archive(
+    ctx: typer.Context,
+    *,
+    name: Model,
+    version: Version,
+    reason: Reason = None,
+    stack: StackName = None,
+    output: Output = Format.TEXT,
+) -> None:
     """Take a version out of use. It stays readable and cannot be promoted any more."""
     here = session(ctx)
     here.stack(stack).model_registry.archive(name, version, actor=here.actor, reason=reason)
-    say(f"{name}@{version} is archived.")
+    conclude({"model": name, "version": version, "state": "archived"}, output, f"{name}@{version} is archived.")
 
 
 @app.command("history")

@@ -50,6 +50,14 @@ def emit(data: Any, output: Format, text: RenderableType | Callable[[], Renderab
         draw(drawn)
 
 
+def conclude(data: Any, output: Format, sentence: str) -> None:
+    """The end of a command that changes something: a sentence on standard error, or ``data`` as JSON."""
+    if output is Format.JSON:
+        write(json_text(data))
+    else:
+        say(sentence)
+
+
 def draw(drawn: RenderableType) -> None:
     """Print to standard output: fitted to a terminal, and in a pipe uncut: a line stays a line for ``grep``."""
     if sys.stdout.isatty():

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import ConfigurationError
 from .main import noun
-from .output import Format, Output, emit, facts, group, progress, say, state, table, writing
+from .output import Format, Output, conclude, emit, facts, group, progress, say, state, table, writing
 from .session import session
 
 app = noun("The components that everything runs on.")
@@ -75,7 +75,9 @@ def _rest(options: dict[str, Any]) -> dict[str, Any]:
 
 
 @app.command("use")
-def use(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Name of the stack.")]) -> None:
+def use(
+    ctx: typer.Context, name: Annotated[str, typer.Argument(help="Name of the stack.")], output: Output = Format.TEXT
+) -> None:
     """Make a stack the active one (WINDSOCK_STACK, if set, still wins)."""
     from ..stack import Stack
 
@@ -90,7 +92,7 @@ def use(ctx: typer.Context, name: Annotated[str, typer.Argument(help="Name of th
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
-    say(f'"{name}" is the active stack.')
+    conclude({"stack": name, "file": str(target)}, output, f'"{name}" is the active stack.')
     for variable in ("WINDSOCK_STACK", "AIRFLOW__WINDSOCK__STACK"):
         if os.environ.get(variable) not in (None, "", name):
             say(f"But {variable}={os.environ[variable]} is set in this shell and wins. Unset it.", style="yellow")

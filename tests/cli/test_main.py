@@ -81,7 +81,9 @@ class TestExitCodes:
 
     def test_ctrl_c(self, tmp_path):
         program = (
-            "import time, sys\n"
+            "import signal, time, sys\n"
+            # what a shell starts in the background ignores Ctrl-C, and so would this child of it
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "from windsock.provider.cli import stacks\n"
             "from windsock.provider.stack import Stack\n"
             "def slow(*a, **k): print('waiting', flush=True); time.sleep(60)\n"
@@ -90,7 +92,10 @@ class TestExitCodes:
             "sys.exit(main(['stack', 'list']))\n"
         )
         with subprocess.Popen(
-            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+            [sys.executable, "-c", program],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
         ) as process:
             assert process.stdout.readline() == b"waiting\n"
             process.send_signal(signal.SIGINT)
@@ -172,3 +177,32 @@ def test_main_reads_the_command_line_by_default(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["windsock", "--version"])
     assert main() == 0
     assert capsys.readouterr().out.startswith("windsock ")
+
+
+class TestJson:
+    def test_every_command_has_it(self):
+        """But those that run on until they are stopped, and the baseline, which writes a file."""
+        without = set()
+        for name, (module, attribute, _) in COMMANDS.items():
+            command = typer.main.get_command(
+                getattr(importlib.import_module(module, "windsock.provider.cli"), attribute)
+            )
+            verbs = {f"{name} {verb}": found for verb, found in getattr(command, "commands", {}).items()}
+            for words, found in (verbs or {name: command}).items():
+                if not any(option.name == "output" for option in found.params):
+                    without.add(words)
+        assert without == {"demo", "deployment logs", "drift baseline", "serve"}
+
+    def test_of_what_changes_something(self, windsock, trained):
+        said = [
+            windsock("stack", "use", "local", "--output", "json"),
+            windsock("model", "alias", "prices", "blue", "1", "--output", "json"),
+            windsock("model", "alias", "prices", "blue", "--remove", "--output", "json"),
+            windsock("model", "alias", "prices", "candidate", "--remove", "--output", "json"),
+            windsock("model", "archive", "prices", "1", "--output", "json"),
+        ]
+        assert [done.code for done in said] == [0] * 5
+        assert [done.err for done in said] == [""] * 5
+        assert said[1].json == {"model": "prices", "alias": "blue", "version": 1}
+        assert said[2].json["version"] is None
+        assert said[4].json["state"] == "archived"
