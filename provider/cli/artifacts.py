@@ -24,7 +24,6 @@ from .output import (
     progress,
     read_page,
     record,
-    say,
     shown,
     state,
     table,
@@ -70,10 +69,10 @@ def list_artifacts(
     """Artifact versions, newest first."""
     page = session(ctx).metadata(stack).artifacts.list(name, kind, limit=limit, before=before)
     found = read_page(page, more=f"--before {page.next}")
-    _print(found, output)
+    _print(found, output, "No artifact matches." if name or kind or before else "No artifact is recorded yet.")
 
 
-def _print(found: list[Any], output: Format) -> None:
+def _print(found: list[Any], output: Format, empty: str = "No artifact is recorded yet.") -> None:
     emit(
         [record(v) for v in found],
         output,
@@ -87,7 +86,7 @@ def _print(found: list[Any], output: Format) -> None:
             "#size",
             "digest",
             "created",
-            empty="No artifact is recorded yet.",
+            empty=empty,
         ),
     )
 
@@ -312,6 +311,4 @@ def find(
 ) -> None:
     """Every artifact version that has this content."""
     found = session(ctx).metadata(stack).artifacts.by_digest(digest if ":" in digest else f"blake3:{digest}")
-    if not found:
-        say("Nothing that is recorded has this digest.")
-    _print(list(found), output)
+    _print(list(found), output, "Nothing that is recorded has this digest.")

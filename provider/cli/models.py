@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import RegistryError, WindsockError
 from .main import noun
 from .output import (
     Format,
@@ -183,10 +184,21 @@ def promote(
 ) -> None:
     """Move an alias to a version, if every gate passes."""
     here = session(ctx)
-    with progress(f"Evaluating {len(gate or [])} gates"):
-        result = here.stack(stack).model_registry.promote(
-            name, version=version, source=source, target=target, gates=gate or [], actor=here.actor, reason=reason
-        )
+    registry = here.stack(stack).model_registry
+    try:
+        with progress(f"Evaluating {len(gate or [])} gates"):
+            result = registry.promote(
+                name, version=version, source=source, target=target, gates=gate or [], actor=here.actor, reason=reason
+            )
+    except WindsockError:
+        raise
+    except Exception as error:
+        if not gate:  # a mistake of ours
+            raise
+        raise RegistryError(
+            f"A gate raised {type(error).__name__}: {error}; nothing was promoted.",
+            hint="Correct the gate's function. The traceback: --debug",
+        ) from error
     was = f"was version {result.previous}" if result.previous is not None else "was new"
     moved = f'"{name}" {target} is version {result.version} ({was}).'
     emit(

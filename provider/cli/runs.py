@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Annotated, Any
 
 import typer
@@ -14,13 +15,19 @@ from .session import session
 app = noun("Runs of pipelines and their steps.")
 
 
+class State(str, Enum):
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+
+
 @app.command("list")
 def list_runs(
     ctx: typer.Context,
     *,
     pipeline: Annotated[str | None, typer.Option(help="Only runs of this pipeline.", show_default=False)] = None,
     run_state: Annotated[
-        str | None, typer.Option("--state", help="Only runs in this state.", show_default=False)
+        State | None, typer.Option("--state", help="Only runs in this state.", show_default=False)
     ] = None,
     limit: Limit = 20,
     before: Annotated[str | None, typer.Option(help="Continue where a page ended.", show_default=False)] = None,
@@ -28,7 +35,8 @@ def list_runs(
     output: Output = Format.TEXT,
 ) -> None:
     """Runs, newest first."""
-    page = session(ctx).metadata(stack).runs.list(pipeline=pipeline, state=run_state, limit=limit, before=before)
+    wanted = None if run_state is None else run_state.value
+    page = session(ctx).metadata(stack).runs.list(pipeline=pipeline, state=wanted, limit=limit, before=before)
     runs = read_page(page, more=f"--before '{page.next}'")
     emit(
         [record(r) for r in runs],
@@ -53,7 +61,7 @@ def list_runs(
             "started",
             "#took",
             "by",
-            empty="Nothing ran yet.",
+            empty="No run matches." if pipeline or run_state or before else "Nothing ran yet.",
         ),
     )
 

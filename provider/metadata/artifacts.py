@@ -15,7 +15,7 @@ from ..errors import ArtifactNotFound, did_you_mean
 from ..names import check_name
 from . import schema
 from .database import Database, PerDialect
-from .records import JSON, Page, Record, now
+from .records import JSON, Page, Record, now, page_start
 
 if TYPE_CHECKING:
     import builtins
@@ -172,7 +172,7 @@ class Artifacts:
             statement, key, end = _NEWEST_FIRST if type is None else _NEWEST_OF_TYPE, "version", 2**31 - 1
         else:
             statement, key, end = _LIST if type is None else _LIST_OF_TYPE, "id", 2**63 - 1
-        start = end if before is None else int(before)
+        start = page_start(before, end)
         items = self._all(statement, {"artifact": name, "type": type, "before": start, "limit": limit + 1})
         return Page(items[:limit], str(getattr(items[limit - 1], key)) if len(items) > limit else None)
 

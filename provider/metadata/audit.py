@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 from . import schema
 from .columns import clean_text
 from .database import Database, in_order
-from .records import JSON, Page, Record, now
+from .records import JSON, Page, Record, now, page_start
 
 ORDER = 1
 
@@ -56,7 +56,10 @@ class Audit:
 
     def list(self, limit: int = 100, before: str | int | None = None) -> Page[AuditEvent]:
         """The newest first."""
-        values: dict[str, Any] = {"limit": limit + 1, "before": None if before is None else int(before)}
+        values: dict[str, Any] = {
+            "limit": limit + 1,
+            "before": None if before is None else page_start(before, 2**63 - 1),
+        }
         statement = _LIST if before is None else _LIST_BEFORE
         rows = self._database.fetch(lambda connection: connection.execute(statement, values).mappings().all())
         items = tuple(AuditEvent(**row) for row in rows[:limit])

@@ -18,7 +18,7 @@ from sqlalchemy import URL, Connection, RootTransaction, bindparam, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from ..errors import Conflict, MetadataError, MetadataUnavailable
+from ..errors import Conflict, MetadataError, MetadataUnavailable, RecordNotFound
 from ..faults import reach
 from .engine import WRITE, dispose, engine_for, parse_url, safe_url
 
@@ -68,6 +68,8 @@ class Database:
         try:
             with self.read() as connection:
                 return query(connection)
+        except OverflowError as error:  # SQLite's; PostgreSQL answers with a DataError
+            raise RecordNotFound(f"The metadata database {self.name} has no number that large.") from error
         except MetadataUnavailable as error:
             if self.joined is not None or not _went_stale(error.__cause__):
                 raise

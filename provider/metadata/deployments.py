@@ -17,7 +17,7 @@ from ..names import check_name
 from . import audit, schema
 from .columns import clean_text
 from .database import Database, PerDialect, in_order
-from .records import ANY, JSON, Any_, Page, Record, now
+from .records import ANY, JSON, Any_, Page, Record, now, page_start
 
 if TYPE_CHECKING:
     import builtins
@@ -154,7 +154,7 @@ class Deployments:
 
     def history(self, name: str, limit: int = 1000, before: str | int | None = None) -> builtins.list[DeploymentEvent]:
         """Every change, the newest first."""
-        values = {"name": name, "limit": limit, "before": 2**63 - 1 if before is None else int(before)}
+        values = {"name": name, "limit": limit, "before": page_start(before, 2**63 - 1)}
         rows = self._database.fetch(lambda connection: connection.execute(_EVENTS, values).mappings().all())
         return [DeploymentEvent(**row) for row in rows]
 

@@ -15,7 +15,7 @@ from ..names import check_name
 from . import schema
 from .columns import as_utc
 from .database import Database, PerDialect, in_order
-from .records import JSON, Page, Record, now
+from .records import JSON, Page, Record, now, page_start
 
 if TYPE_CHECKING:
     import builtins
@@ -123,7 +123,7 @@ class Drift:
         drifted: bool | None = None,
     ) -> Page[DriftReport]:
         """Reports, the newest first."""
-        start = _ENDLESS if before is None else int(before)
+        start = page_start(before, _ENDLESS)
         statement = _newest_first(model, deployment, drifted)
         items = self._all(statement, model, deployment, drifted, limit + 1, before=start)
         return Page(tuple(items[:limit]), str(items[limit - 1].id) if len(items) > limit else None)

@@ -19,7 +19,7 @@ from . import audit, schema
 from .artifacts import ids_by_content
 from .columns import clean_text
 from .database import Database, PerDialect, in_order
-from .records import ANY, JSON, Any_, Page, Record, finite, now
+from .records import ANY, JSON, Any_, Page, Record, finite, now, page_start
 
 if TYPE_CHECKING:
     import builtins
@@ -240,7 +240,7 @@ class Models:
 
     def versions(self, model: str, limit: int = 100, before: str | int | None = None) -> Page[ModelVersion]:
         """The versions of one model, the newest first. Empty when there is no such model."""
-        values = {"model": model, "before": _ENDLESS if before is None else int(before), "limit": limit + 1}
+        values = {"model": model, "before": page_start(before, _ENDLESS), "limit": limit + 1}
         rows = self._database.fetch(lambda connection: connection.execute(_NEWEST_FIRST, values).mappings().all())
         items = tuple(ModelVersion(**row) for row in rows[:limit])
         return Page(items, str(items[-1].version) if len(rows) > limit else None)
@@ -318,7 +318,7 @@ class Models:
     ) -> builtins.list[AliasEvent]:
         """The moves of the model's aliases, or of one, the newest first."""
         statement = (_EVENTS if alias is None else _EVENTS_OF_ALIAS).order_by(_E.c.id.desc()).limit(limit)
-        values = {"model": model, "alias": alias, "before": 2**63 - 1 if before is None else int(before)}
+        values = {"model": model, "alias": alias, "before": page_start(before, 2**63 - 1)}
         return self._events(statement, values)
 
     def since(

@@ -11,7 +11,7 @@ from ..errors import RecordNotFound, did_you_mean
 from ..names import check_name
 from . import schema
 from .database import Database, PerDialect
-from .records import JSON, Page, Record, now
+from .records import JSON, Page, Record, now, page_start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,7 +125,7 @@ class Pipelines:
 
     def versions(self, name: str, limit: int = 100, before: str | int | None = None) -> Page[PipelineVersion]:
         """The newest first."""
-        values = {"pipeline": name, "before": _ENDLESS if before is None else int(before), "limit": limit + 1}
+        values = {"pipeline": name, "before": page_start(before, _ENDLESS), "limit": limit + 1}
         rows = self._database.fetch(lambda connection: connection.execute(_NEWEST_FIRST, values).mappings().all())
         items = tuple(PipelineVersion(**row) for row in rows[:limit])
         return Page(items, str(items[-1].number) if len(rows) > limit else None)

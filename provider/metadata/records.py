@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict
 
+from ..errors import RecordNotFound
+
 if TYPE_CHECKING:
     from sqlalchemy import Result
     from typing_extensions import Self
@@ -33,6 +35,20 @@ class Record(BaseModel):
         names = tuple(result.keys())
         make = cls.model_validate
         return tuple(make(dict(zip(names, row, strict=True))) for row in result)
+
+
+def page_start(before: str | int | None, end: int) -> int:
+    """The number below which a page begins. Raises ``RecordNotFound`` for a text that no page gave."""
+    try:
+        return end if before is None else min(int(before), end)
+    except ValueError:
+        raise no_page(before) from None
+
+
+def no_page(before: object) -> RecordNotFound:
+    return RecordNotFound(
+        f"{before!r} is no place where a list could be continued.", hint="Give what the page before named as the next."
+    )
 
 
 class Any_(enum.Enum):  # noqa: N801 - `Any` is taken by typing

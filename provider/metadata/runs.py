@@ -21,7 +21,7 @@ from .artifacts import ArtifactVersion, Attempts, NewArtifact, lock_artifacts, r
 from .columns import clean_text
 from .database import Database, PerDialect
 from .keys import run_key, step_run_key
-from .records import JSON, Page, Record, finite, now
+from .records import JSON, Page, Record, finite, no_page, now
 
 if TYPE_CHECKING:
     import builtins
@@ -327,7 +327,10 @@ class Runs:
         values: JSON = {**filters, "limit": limit + 1}
         if before is not None:
             at, _, values["before_id"] = before.partition("|")
-            values["before_at"] = datetime.fromisoformat(at)
+            try:
+                values["before_at"] = datetime.fromisoformat(at)
+            except ValueError:
+                raise no_page(before) from None
         rows = self._database.fetch(lambda connection: connection.execute(statement, values).mappings().all())
         items = tuple(Run(**row) for row in rows[:limit])
         last = f"{items[-1].started_at.isoformat()}|{items[-1].id}" if len(rows) > limit else None

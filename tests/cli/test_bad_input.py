@@ -155,6 +155,35 @@ def blob(windsock, name):
     return Path(uri.removeprefix("file://"))
 
 
+HUGE = "99999999999999999999999"
+
+
+class TestReference:
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ("artifact", "show", f"prices.train@{HUGE}"),
+            ("model", "show", f"prices@{HUGE}"),
+            ("drift", "show", HUGE),
+            ("model", "archive", "prices", HUGE),
+            ("artifact", "list", "--before", "nonsense"),
+            ("artifact", "versions", "prices.train", "--before", "nonsense"),
+            ("runs", "list", "--before", "nonsense"),
+            ("drift", "list", "--before", "nonsense"),
+        ],
+    )
+    def test_of_nothing(self, windsock, trained, words):
+        text = told(windsock(*words), windsock(*words).err.partition(":")[0])
+        assert text.split(":")[0] in {"RecordNotFound", "ArtifactNotFound", "ModelNotFound"}
+
+    def test_a_page_that_begins_behind_everything(self, windsock, trained):
+        assert len(windsock("artifact", "list", "--before", HUGE, "--output", "json").json) > 1
+
+    def test_state_that_no_run_has(self, windsock, trained):
+        assert windsock("runs", "list", "--state", "sleeping").code == 2
+        assert windsock("runs", "list", "--state", "failed").out == "No run matches.\n"
+
+
 class TestPlaceThatCannotBeWritten:
     """``/proc`` refuses new files, whoever asks."""
 
@@ -289,6 +318,9 @@ class TestModel:
     def test_gate_that_does_not_hold(self, windsock, trained):
         told(windsock("model", "promote", "prices", "--gate", "r2>=1.5"), "GateFailed", lines=4)
         assert "production" not in windsock("model", "list", "--output", "json").json[0]["aliases"]
+
+    def test_gate_that_raises(self, windsock, trained):
+        assert "TypeError" in told(windsock("model", "promote", "prices", "--gate", "os:system"), "RegistryError")
 
     def test_gate_that_cannot_be_read(self, windsock, trained):
         told(windsock("model", "promote", "prices", "--gate", "r2"), "RegistryError")
