@@ -213,6 +213,7 @@ class TestWhatItRefuses:
             ("api/models?stack=none", 404, "StackNotFound"),
             ("api/models?stack=broken", 400, "StackInvalid"),
             ("api/models?stack=secretive", 503, "MetadataUnavailable"),
+            ("api/drift?before=nonsense", 404, "RecordNotFound"),
             ("api/lineage", 422, "BadRequest"),
             ("api/runs?limit=0", 422, "BadRequest"),
             ("api/nothing", 404, "NotFound"),
