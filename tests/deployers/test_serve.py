@@ -17,6 +17,7 @@ from windsock.provider.artifacts.stores.s3 import S3ArtifactStore
 from windsock.provider.deployers.server.serve import serve
 from windsock.provider.errors import ComponentInvalid, NotPermitted
 from windsock.provider.predictions import reader
+from windsock.provider.predictions.spool import SUFFIX, _batches
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,14 +64,22 @@ class TestForeground:
             lab.deployer_of(lab.context_of(tmp_path), host="0.0.0.0")
 
 
+def wait_for_spooled(home: Path, rows: int) -> None:
+    """Until so many predictions are on the disk: the first ones take a busy machine more than a second."""
+    ends = time.monotonic() + 30
+    while sum(batch.num_rows for path in home.rglob(f"*{SUFFIX}") for batch in _batches(path)) < rows:
+        assert time.monotonic() < ends, "the predictions are not in the spool"
+        time.sleep(0.05)
+
+
 class TestPredictionLog:
     def test_every_answer_is_in_the_log_though_the_server_was_killed(
-        self, deployer: LocalDeployer, store: ArtifactStore
+        self, deployer: LocalDeployer, store: ArtifactStore, home: Path
     ) -> None:
         state = deployer.deploy(lab.linear_request(store, 1))
         client = lab.Client(state.url)
         answered = [client.post("/predict", lab.ROW)[1]["request_id"] for _ in range(50)]
-        time.sleep(0.6)  # in the spool by now
+        wait_for_spooled(home, 50)
         os.kill(deployer.describe("line").handle["workers"][0]["pid"], signal.SIGKILL)
         client.close()
         client = lab.Client(state.url)
@@ -87,7 +96,7 @@ class TestPredictionLog:
         slow = lab.deployer_of(deployer.context, rotate_seconds=3600)
         client = lab.Client(slow.deploy(lab.linear_request(store, 1)).url)
         client.post("/predict", lab.ROW)
-        time.sleep(0.8)
+        wait_for_spooled(home, 1)
         for pid in lab.processes_of(home):
             os.kill(pid, signal.SIGKILL)
         client.close()

@@ -379,14 +379,19 @@ class TestContext:
         assert record.metrics["loss"] == 1 / 1000
         assert record.parameters == {"chosen": "/x", "depth": 4}
 
-    def test_a_thousand_metrics_take_twenty_milliseconds(self, stack: Stack) -> None:
-        run_step(invoke(nothing, outputs=()), stack=stack)
-        times = []
-        for i in range(5):
-            started = time.perf_counter()
-            run_step(invoke(metrics_logged, run=f"m{i}", cache=False), stack=stack)
-            times.append(time.perf_counter() - started)
-        assert min(times) < 0.020 * 2  # twice, for a busy machine; the benchmark is exact
+    def test_a_thousand_metrics_cost_no_more_than_a_few_steps(self, stack: Stack) -> None:
+        """Against a step that logs nothing, in the same minute: a transaction for each metric would be a thousand."""
+
+        def fastest(step: Any, name: str, **options: Any) -> float:
+            times = []
+            for i in range(5):
+                started = time.perf_counter()
+                run_step(invoke(step, run=f"{name}{i}", cache=False, **options), stack=stack)
+                times.append(time.perf_counter() - started)
+            return min(times)
+
+        plain = fastest(nothing, "p", outputs=())
+        assert fastest(metrics_logged, "m") < 60 * plain
 
     def test_a_figure_is_an_artifact_of_the_step_run(self, stack: Stack) -> None:
         result = run_step(invoke(drawn), stack=stack)
