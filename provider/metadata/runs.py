@@ -20,6 +20,7 @@ from . import schema
 from .artifacts import ArtifactVersion, Attempts, NewArtifact, lock_artifacts, record_all
 from .columns import clean_text
 from .database import Database, PerDialect
+from .direct import Direct
 from .keys import run_key, step_run_key
 from .records import JSON, Page, Record, finite, no_page, now
 
@@ -135,28 +136,33 @@ class CachedStep(Record):
 
 _R, _S, _M, _E, _V = schema.run, schema.step_run, schema.metric, schema.edge, schema.artifact_version
 
-_OPEN_RUN = PerDialect(
-    lambda insert: insert(_R).on_conflict_do_update(
-        index_elements=[_R.c.id], set_={"state": "running", "ended_at": None}, where=_R.c.state != "running"
+_open_run = Direct(
+    PerDialect(
+        lambda insert: insert(_R).on_conflict_do_update(
+            index_elements=[_R.c.id], set_={"state": "running", "ended_at": None}, where=_R.c.state != "running"
+        )
     )
 )
-_ENSURE_RUN = PerDialect(lambda insert: insert(_R).on_conflict_do_nothing())
-_START = PerDialect(lambda insert: insert(_S).on_conflict_do_nothing())
+_ensure_run = Direct(PerDialect(lambda insert: insert(_R).on_conflict_do_nothing()))
+_start = Direct(PerDialect(lambda insert: insert(_S).on_conflict_do_nothing()))
 _ENDS = ("state", "cache_key", "cached_from", "parameters", "metrics", "error", "ended_at")
 _END_STEP = (
     update(_S)
     .where(_S.c.id == bindparam("key"), _S.c.state == "running")
     .values({name: bindparam(f"new_{name}") for name in _ENDS})
 )
+_end_step = Direct(_END_STEP)
 # PostgreSQL: the same statement takes the locks of the artifacts that are about to get a version, so that the next
 # one sees every version there is. Two steps that end at once wait for each other here instead of colliding later.
 _locked = lock_artifacts().cte("locked")
 _END_STEP_LOCKING = _END_STEP.where(select(func.count()).select_from(_locked).scalar_subquery() >= 0)
-_RECORD_STEP = PerDialect(
-    lambda insert: (statement := insert(_S)).on_conflict_do_update(
-        index_elements=[_S.c.id],
-        set_={name: statement.excluded[name] for name in _ENDS},
-        where=_S.c.state == "running",
+_record_step = Direct(
+    PerDialect(
+        lambda insert: (statement := insert(_S)).on_conflict_do_update(
+            index_elements=[_S.c.id],
+            set_={name: statement.excluded[name] for name in _ENDS},
+            where=_S.c.state == "running",
+        )
     )
 )
 _LOST = (
@@ -170,13 +176,13 @@ _LOST = (
     )
     .values(state="failed", error=bindparam("why"), ended_at=bindparam("at"))
 )
-_ALL_LOST = (
+_all_lost = Direct(
     update(_S)
     .where(_S.c.run == bindparam("of_run"), _S.c.state == "running")
     .values(state="failed", error=bindparam("why"), ended_at=bindparam("at"))
 )
-_ADD_EDGES = PerDialect(lambda insert: insert(_E).on_conflict_do_nothing())
-_ADD_METRICS = insert(_M)
+_add_edges = Direct(PerDialect(lambda insert: insert(_E).on_conflict_do_nothing()))
+_add_metrics = Direct(insert(_M))
 _newest = (
     select(_S.c.id)
     .where(
@@ -204,7 +210,9 @@ _INPUTS = (
     .join_from(_E, _V, _V.c.id == _E.c.artifact_version)
     .where(_E.c.step_run == bindparam("step_run"), _E.c.direction == "in")
 )
-_END_RUN = update(_R).where(_R.c.id == bindparam("key")).values(state=bindparam("new_state"), ended_at=bindparam("at"))
+_end_run = Direct(
+    update(_R).where(_R.c.id == bindparam("key")).values(state=bindparam("new_state"), ended_at=bindparam("at"))
+)
 _RUN = select(_R).where(_R.c.id == bindparam("key"))
 _LATEST = select(_R).where(_R.c.dag_id == bindparam("dag_id")).order_by(_R.c.started_at.desc(), _R.c.id.desc()).limit(1)
 _RUNS = select(_R).order_by(_R.c.started_at.desc(), _R.c.id.desc()).limit(bindparam("limit"))
@@ -231,12 +239,12 @@ class Runs:
 
         def work(connection: Connection) -> None:
             at = now()
-            connection.execute(_OPEN_RUN(connection), _run_row(start, at))
+            _open_run(connection, _run_row(start, at))
             if start.try_number > 1:
                 values = {"of_run": start.run_key, "of_task": start.task_id, "of_index": start.map_index}
                 why = "The attempt ended without a word: its process was killed or lost."
                 connection.execute(_LOST, {**values, "of_try": start.try_number, "why": why, "at": at})
-            connection.execute(_START(connection), _step_row(start, at))
+            _start(connection, _step_row(start, at))
             reach("metadata.start_step")
 
         self._database.write(work)
@@ -269,7 +277,7 @@ class Runs:
             versions = _record_outputs(connection, finish, lock=lock)
             reach("metadata.finish_step.artifacts")
             if points := _points(finish, at):
-                connection.execute(_ADD_METRICS, points)
+                _add_metrics(connection, points)
             reach("metadata.finish_step.metrics")
             return versions
 
@@ -281,9 +289,9 @@ class Runs:
         at = ended_at or now()
 
         def work(connection: Connection) -> None:
-            connection.execute(_END_RUN, {"key": key, "new_state": state, "at": at})
+            _end_run(connection, {"key": key, "new_state": state, "at": at})
             why = "The run ended before the attempt reported an end: its process was killed or lost."
-            connection.execute(_ALL_LOST, {"of_run": key, "why": why, "at": at})
+            _all_lost(connection, {"of_run": key, "why": why, "at": at})
 
         self._database.write(work)
 
@@ -424,14 +432,14 @@ def _end(connection: Connection, finish: StepFinish, at: datetime) -> bool:
         values = {"key": start.key, **{f"new_{name}": value for name, value in ends.items()}}
         names = [item.artifact for item in finish.outputs]
         if names and connection.dialect.name == "postgresql":
-            ended = connection.execute(_END_STEP_LOCKING, {**values, "names": names})
+            ended = connection.execute(_END_STEP_LOCKING, {**values, "names": names}).rowcount
         else:
-            ended = connection.execute(_END_STEP, values)
-        if ended.rowcount:
+            ended = _end_step(connection, values)
+        if ended:
             return True
-    connection.execute(_ENSURE_RUN(connection), _run_row(start, finish.started_at or at))
+    _ensure_run(connection, _run_row(start, finish.started_at or at))
     row = {**_step_row(start, finish.started_at or at), **ends}
-    return connection.execute(_RECORD_STEP(connection), row).rowcount > 0
+    return _record_step(connection, row) > 0
 
 
 def _record_outputs(connection: Connection, finish: StepFinish, *, lock: bool) -> dict[str, ArtifactVersion]:
@@ -456,7 +464,7 @@ def _record_outputs(connection: Connection, finish: StepFinish, *, lock: bool) -
     for name, version in versions.items():
         edges.append({"step_run": key, "direction": "out", "name": name, "artifact_version": version.id})
     if edges:
-        connection.execute(_ADD_EDGES(connection), edges)
+        _add_edges(connection, edges)
     return versions
 
 

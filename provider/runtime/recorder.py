@@ -123,8 +123,9 @@ class MetadataRecorder:
                     state=result.state,
                     inputs=[EdgeIn(name=name, ref=ref) for name, ref in facts.inputs],
                     outputs=[NewArtifact(**artifact) for artifact in result.artifacts],
+                    # Not validated again, point by point: log_metric made each what it says.
                     metrics=[
-                        MetricPoint(
+                        MetricPoint.model_construct(
                             key=p.key, value=p.value, step=p.step, at=datetime.fromtimestamp(p.at, timezone.utc)
                         )
                         for p in result.points

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from windsock.provider.artifacts.materializers import arrow
-from windsock.provider.artifacts.materializers.arrow import PandasMaterializer
+from windsock.provider.artifacts.materializers.arrow import ArrowMaterializer, PandasMaterializer
 from windsock.provider.artifacts.saving import load, save
 from windsock.provider.artifacts.store import ArtifactStore
 from windsock.provider.errors import ArtifactCorrupted
@@ -37,17 +38,27 @@ def _ref(saved: Any) -> dict[str, Any]:
 
 
 class TestSmallAndBig:
-    @pytest.mark.parametrize("rows", [0, 1, 500])
-    def test_the_bytes_do_not_depend_on_the_way_they_were_written(
-        self, rows: int, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        written = []
-        for limit in (1 << 30, 0):
-            monkeypatch.setattr(arrow, "_SMALL", limit)
-            file = io.BytesIO()
-            PandasMaterializer().write(_frame(rows), file)
-            written.append(file.getvalue())
-        assert written[0] == written[1]
+    @pytest.mark.parametrize("megabytes", [0.1, 0.4, 0.5, 0.6, 0.9, 1.5])
+    def test_equal_tables_give_equal_bytes_however_they_lie_in_memory(self, megabytes: float) -> None:
+        rows = int(megabytes * 2**20 / 9)
+        whole = pa.table({"x": np.arange(4.0 * rows), "yes": [True, None] * 2 * rows})
+        part = whole.slice(rows, rows)
+        copy = pa.table({name: pa.array(part[name].to_pylist(), part[name].type) for name in part.column_names})
+        assert part.equals(copy)
+        assert _written(part) == _written(copy)
+
+    def test_small_ones_are_not_compressed_and_big_ones_are(self) -> None:
+        small, big = (_written(pa.table({"x": np.zeros(rows)})) for rows in (1_000, 1_000_000))
+        assert len(small) > 8_000
+        assert len(big) < 800_000
+
+    @pytest.mark.parametrize("value", [pd.Series(np.arange(9.0), name="x"), pd.DataFrame({"x": np.arange(9.0)})])
+    def test_one_column_can_be_changed_too(self, value: Any, store: ArtifactStore) -> None:
+        saved = save(value, store)
+        found = load(_ref(saved), store)
+        found.iloc[0] = -1.0
+        found += 1
+        assert load(_ref(saved), store).equals(value)
 
     @pytest.mark.parametrize("rows", [500, 40_000])
     def test_both_come_back_and_can_be_changed(self, rows: int, store: ArtifactStore) -> None:
@@ -75,6 +86,60 @@ def _damage(path: Path) -> None:
     data[len(data) // 2] ^= 1
     path.chmod(0o644)
     path.write_bytes(data)
+
+
+def _written(table: pa.Table) -> bytes:
+    file = io.BytesIO()
+    ArrowMaterializer().write(table, file)
+    return file.getvalue()
+
+
+_INDEXES = {
+    "default": None,
+    "range": pd.RangeIndex(5, 45, 4, name="r"),
+    "text": pd.Index(list("abcdefghij")),
+    "levels": pd.MultiIndex.from_product([[1, 2], list("abcde")], names=["a", "b"]),
+    "taken name": pd.Index(range(10, 0, -1), name="c0"),
+    "times": pd.date_range("2026", periods=10, tz="Europe/Berlin", freq="h"),
+}
+_DTYPES = ("float64", "float32", "float16", "int64", "int8", "uint16", "uint64", "bool")
+
+
+class TestNumbersOnly:
+    @pytest.mark.parametrize("index", _INDEXES)
+    @pytest.mark.parametrize("columns", [1, 2, 9])
+    @pytest.mark.parametrize("name", [None, "columns"])
+    def test_the_shortcut_makes_what_pyarrow_makes(self, index: str, columns: int, name: str | None) -> None:
+        random = np.random.default_rng(1)
+        frame = pd.DataFrame(
+            {f"c{i}": (random.random(10) * 50).astype(_DTYPES[i % len(_DTYPES)]) for i in range(columns)},
+            index=_INDEXES[index],
+        )
+        frame.iloc[3, 0] = np.nan
+        frame.columns.name = name
+        frame.attrs["source"] = "a test"
+        assert arrow._only_numbers(frame)
+        expected = pa.Table.from_pandas(frame)
+        assert arrow._from_numbers(frame).equals(expected, check_metadata=True)
+
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            pd.DataFrame({"a": ["x"]}),
+            pd.DataFrame({1: [1.0]}),
+            pd.DataFrame({"a": pd.array([1], dtype="Int64")}),
+            pd.DataFrame({"a": pd.array([1.0], dtype="double[pyarrow]")}),
+            pd.DataFrame({"a": np.array([1.0], dtype=">f8")}),
+            pd.DataFrame({"a": pd.Categorical([1])}),
+            pd.DataFrame({"a": pd.arrays.SparseArray([1.0])}),
+            pd.DataFrame({"a": [1j]}),
+            pd.DataFrame({("a", "b"): [1.0]}),
+            pd.DataFrame({"a": [1.0] * 101}),
+        ],
+        ids=lambda frame: str(frame.dtypes.iloc[0]) + str(frame.shape),
+    )
+    def test_nothing_else_takes_it(self, frame: pd.DataFrame) -> None:
+        assert not arrow._only_numbers(frame)
 
 
 class TestPreview:
