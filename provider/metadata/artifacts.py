@@ -9,17 +9,31 @@ from datetime import datetime  # noqa: TC003 - pydantic reads annotations
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
-from sqlalchemy import BindParameter, Connection, Select, and_, bindparam, func, insert, null, select, union_all
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    func,
+    insert,
+    null,
+    select,
+    union_all,
+)
 
 from ..errors import ArtifactNotFound, did_you_mean
 from ..names import check_name
 from . import schema
 from .database import Database, PerDialect
+from .direct import Direct, unpacked
 from .records import JSON, Page, Record, now, page_start
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 
 class NewArtifact(Record):
@@ -70,7 +84,7 @@ class Artifact(Record):
 
 
 _A, _V = schema.artifact, schema.artifact_version
-_ENSURE = PerDialect(lambda insert: insert(_A).on_conflict_do_nothing())
+_ensure = Direct(PerDialect(lambda insert: insert(_A).on_conflict_do_nothing()))
 
 
 def lock_artifacts() -> Select[Any]:
@@ -80,25 +94,36 @@ def lock_artifacts() -> Select[Any]:
 
 
 _LOCK = lock_artifacts()
-# Two lists and not one of pairs: SQLite reads the whole table for (artifact, digest) IN (VALUES ...). What comes beyond
-# the pairs asked for is dropped where it is read.
-_PAIRS = and_(
-    _V.c.artifact.in_(bindparam("of_artifacts", expanding=True)), _V.c.digest.in_(bindparam("digests", expanding=True))
-)
-_IDS_BY_PAIRS = select(_V.c.artifact, _V.c.digest, _V.c.id).where(_PAIRS)
+
+
+def _listed(name: str) -> Any:
+    return bindparam(name, expanding=True)
+
+
+def _pairs(items: Callable[[str], Any]) -> ColumnElement[bool]:
+    # Two lists and not one of pairs: SQLite reads the whole table for (artifact, digest) IN (VALUES ...). What comes
+    # beyond the pairs asked for is dropped where it is read.
+    return and_(_V.c.artifact.in_(items("of_artifacts")), _V.c.digest.in_(items("digests")))
+
+
+def _known_and_highest(items: Callable[[str], Any]) -> CompoundSelect[Any]:
+    """Both questions of a step's end: which contents are known, and what is the highest number so far.
+
+    Rows of the second kind have no id.
+    """
+    numbers = {"artifact": _A.c.name, "version": func.coalesce(_highest, 0)}
+    return union_all(
+        select(_V).where(_pairs(items)),
+        select(*(numbers.get(column.name, null()).label(column.name) for column in _V.c)).where(
+            _A.c.name.in_(items("names"))
+        ),
+    )
+
+
 _highest = select(func.max(_V.c.version)).where(_V.c.artifact == _A.c.name).correlate(_A).scalar_subquery()
-# One statement answers both questions of a step's end: which contents are known, and what is the highest number so
-# far. Rows of the second kind have no id.
-_LOOK_UP = union_all(
-    select(_V).where(_PAIRS),
-    select(
-        *(
-            {"artifact": _A.c.name, "version": func.coalesce(_highest, 0)}.get(column.name, null()).label(column.name)
-            for column in _V.c
-        )
-    ).where(_A.c.name.in_(bindparam("names", expanding=True))),
-)
-_INSERT = insert(_V).returning(_V.c.artifact, _V.c.digest, _V.c.id)  # in no order: SQLite has none to offer
+_IDS_BY_PAIRS = select(_V.c.artifact, _V.c.digest, _V.c.id).where(_pairs(_listed))
+_look_up = Direct(_known_and_highest(_listed), fixed=_known_and_highest(unpacked))
+_insert = Direct(insert(_V).returning(_V.c.artifact, _V.c.digest, _V.c.id))  # in no order: SQLite has none to offer
 _ONE = select(_V).where(_V.c.artifact == bindparam("artifact"), _V.c.version == bindparam("version"))
 _NEWEST_FIRST = (
     select(_V)
@@ -225,7 +250,7 @@ def record_all(
     pairs = dict.fromkeys([*((item.artifact, item.digest) for item in new), *inputs])
     known: dict[tuple[str, str], ArtifactVersion] = {}
     highest: dict[str, int] = {}
-    for row in connection.execute(_LOOK_UP, {**_lists(pairs), "names": names}).mappings() if pairs else ():
+    for row in _look_up.rows(connection, {**_lists(pairs), "names": names}) if pairs else ():
         if row["id"] is None:
             highest[row["artifact"]] = row["version"]
         elif (row["artifact"], row["digest"]) in pairs:
@@ -258,13 +283,13 @@ def _make(
 ) -> None:
     at = now()
     if unknown := sorted({item.artifact for item in new} - highest.keys()):
-        connection.execute(_ENSURE(connection), [{"name": name, "created_at": at} for name in unknown])
+        _ensure(connection, [{"name": name, "created_at": at} for name in unknown])
     rows = []
     for item in new:
         highest[item.artifact] = highest.get(item.artifact, 0) + 1
         values = item.model_dump(exclude={"output"})
         rows.append({**values, "version": highest[item.artifact], "producer": producer, "created_at": at})
-    numbers = {(name, digest): number for name, digest, number in connection.execute(_INSERT, rows)}
+    numbers = {(made["artifact"], made["digest"]): made["id"] for made in _insert.rows(connection, rows)}
     for row in rows:
         pair = row["artifact"], row["digest"]
         known[pair] = ArtifactVersion(id=numbers[pair], **row)
