@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from argparse import REMAINDER
+from dataclasses import replace
+from getpass import getuser
 from typing import TYPE_CHECKING
 
 from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from airflow.cli.cli_config import CLICommand
+
+    from ..provider.settings import Settings
 
 
 def get_cli_commands() -> list[CLICommand]:
@@ -40,6 +44,18 @@ def get_cli_commands() -> list[CLICommand]:
     ]
 
 
+def cli_settings(settings: Settings) -> Settings:
+    """Who types a command is who Airflow's own audit log names: the user of the operating system."""
+    from airflow.sdk.configuration import conf
+
+    if conf.get("windsock", "actor", fallback=None):
+        return settings
+    try:
+        return replace(settings, actor=getuser())
+    except (OSError, KeyError):  # a container's user without a name
+        return settings
+
+
 def run(args: Namespace) -> None:
     """Hand the rest of the command line to ``windsock``, as it was typed."""
     from ..provider.cli.main import main
@@ -47,5 +63,5 @@ def run(args: Namespace) -> None:
     from .connections import AirflowCredentials
     from .settings import airflow_settings
 
-    session = Session(given_settings=airflow_settings(), credentials=AirflowCredentials())
+    session = Session(given_settings=cli_settings(airflow_settings()), credentials=AirflowCredentials())
     sys.exit(main([args.subcommand, *args.words], session=session, prog_name="airflow windsock"))

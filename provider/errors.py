@@ -13,11 +13,14 @@
     │   └── StepFailed · OutputMismatch · NoActiveStep
     ├── ArtifactError
     │   ├── ArtifactNotFound · ArtifactCorrupted · StoreUnavailable
-    │   └── MaterializerNotFound · PickleRefused
+    │   ├── MaterializerNotFound · PickleRefused
+    │   └── EncryptionKeyNotFound · EncryptionKeyWrong
     ├── MetadataError
-    │   └── MetadataUnavailable · SchemaOutdated · RecordNotFound · Conflict
+    │   ├── MetadataUnavailable · SchemaOutdated · RecordNotFound · Conflict
+    │   └── ContentRemoved · AuditBroken
     ├── RegistryError
-    │   └── ModelNotFound · AliasNotFound · PromotionConflict · GateFailed
+    │   ├── ModelNotFound · AliasNotFound · PromotionConflict · GateFailed
+    │   └── SignatureMissing · SignatureInvalid
     ├── DeploymentError
     │   └── DeploymentNotFound · DeploymentFailed
     ├── MonitoringError
@@ -179,6 +182,14 @@ class PickleRefused(ArtifactError):
     """Loading would run a pickle, and nobody allowed it."""
 
 
+class EncryptionKeyNotFound(ArtifactError):
+    """A key that encrypts artifacts is not where it is said to be, or may not be used."""
+
+
+class EncryptionKeyWrong(ArtifactError):
+    """The artifact was encrypted under another key than those that are given."""
+
+
 class MetadataError(WindsockError):
     """The metadata database cannot do what was asked."""
 
@@ -199,6 +210,14 @@ class Conflict(MetadataError):
     """Somebody else changed the record first (compare-and-set failed)."""
 
 
+class ContentRemoved(Conflict):
+    """What is to be recorded is being removed from the artifact store, or was: store it again, then record it."""
+
+
+class AuditBroken(MetadataError):
+    """The audit trail is not what was written: an event was changed, removed, inserted or moved."""
+
+
 class RegistryError(WindsockError):
     """The model registry refuses."""
 
@@ -217,6 +236,14 @@ class PromotionConflict(RegistryError):
 
 class GateFailed(RegistryError):
     """A model version does not pass a gate of its promotion."""
+
+
+class SignatureMissing(RegistryError):
+    """A model version must be signed to be served, and nobody who is trusted has signed it."""
+
+
+class SignatureInvalid(RegistryError):
+    """The signature of a model version is not true: it, or what it says of the version, was changed."""
 
 
 class DeploymentError(WindsockError):

@@ -27,6 +27,7 @@ COMMANDS = {
     "drift": (".drift", "app", "Baselines, drift checks and reports."),
     "lineage": (".lineage", "app", "Where something comes from and what became of it."),
     "runs": (".runs", "app", "Runs of pipelines and their steps."),
+    "audit": (".audit", "app", "Who changed what, and whether anybody changed the record of it."),
     "db": (".db", "app", "The schema of the metadata database."),
     "serve": (".serve", "app", "Serve one model version in the foreground."),
     "demo": (".demo_command", "app", "The whole loop on a real Airflow: train, deploy, drift, retrain."),

@@ -20,13 +20,12 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
-    Text,
     UniqueConstraint,
 )
 
-from .columns import JsonObject, Key, Name, Number, Serial, UtcDateTime
+from .columns import JsonObject, Key, Name, Number, Serial, Source, Text, UtcDateTime
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision that this code works with; the last of ``migrations/versions``."""
 
 VERSION_TABLE = "windsock_alembic_version"
@@ -187,7 +186,7 @@ model_version = Table(
     Column("example", JsonObject),
     Column("run", Key),
     Column("step_run", Key),
-    Column("source", String(750)),
+    Column("source", Source),
     Column("requirements", JsonObject, nullable=False),
     Column("description", Text),
     Column("tags", JsonObject, nullable=False),
@@ -321,6 +320,31 @@ audit_event = Table(
     Column("before", JsonObject),
     Column("after", JsonObject),
     Column("reason", Text),
+    Column("previous", String(64), nullable=False, comment="the hash of the event before; zeros for the first"),
+    Column("hash", String(64), nullable=False, comment="see audit_chain.py"),
     Index("ix_windsock_audit_event_subject", "subject_kind", "subject", "id"),
     sqlite_autoincrement=True,
+)
+
+# One row: where the chain of audit events ends. Whoever appends locks it first, so the chain never forks.
+audit_head = Table(
+    "windsock_audit_head",
+    metadata,
+    Column("name", Name, primary_key=True),
+    Column("events", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+# Content that is to be removed from a store, is being removed, or was: see tombstones.py.
+tombstone = Table(
+    "windsock_tombstone",
+    metadata,
+    Column("blob", Key, primary_key=True, comment="a digest of the place: URIs are too long for an index"),
+    Column("place", String(1024), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("reason", String(50), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
+    Column("owner", Key),
+    Index("ix_windsock_tombstone_state", "state", "since", "blob"),
 )

@@ -156,7 +156,7 @@ class TestOpen:
         assert migrate.check(url).ok
         assert Metadata.open(url).models.list().items == ()
 
-    @pytest.mark.parametrize(("found", "says"), [("0000", "windsock db upgrade"), ("9999", "newer than the 0001")])
+    @pytest.mark.parametrize(("found", "says"), [("0000", "windsock db upgrade"), ("9999", "newer than the")])
     def test_another_schema_is_refused(self, empty: str, found: str, says: str) -> None:
         migrate.upgrade(empty)
         with engine_for(Database(empty).url).connect() as connection:
