@@ -8,15 +8,16 @@ compressed are hashed and written. The table itself is never copied, so saving n
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ArtifactCorrupted, ArtifactNotFound, MaterializerNotFound, MissingExtra, did_you_mean
 from .base import BufferMaterializer, LoadRequest
 from .plain import preview
+from .statistics import Counting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from io import BytesIO
     from pathlib import Path
 
     from ..digests import HashingFile
@@ -29,9 +30,11 @@ written uncompressed, which depends on the content alone: equal tables must give
 _PREVIEW_ROWS = 5
 _PREVIEW_COLUMNS = 50
 _KIND = b"windsock.type"
-_GROUPS = 10
+_READERS = 4
+_GROUPS = 6
+"""Groups of columns for each reading thread; one group a thread is in memory twice."""
 _GROUPED_FROM = 64 << 20
-"""Files bigger than this become a DataFrame in groups of columns, so that only one group is in memory twice."""
+"""Files bigger than this become a DataFrame in groups of columns."""
 
 
 class ArrowMaterializer(BufferMaterializer):
@@ -49,11 +52,17 @@ class ArrowMaterializer(BufferMaterializer):
             return pa.Table.from_batches([value]), "pyarrow.RecordBatch"
         return value, "pyarrow.Table"
 
-    def write(self, value: Any, file: HashingFile | BytesIO) -> None:
-        import pyarrow as pa
-
+    def write(self, value: Any, file: HashingFile) -> None:
         table, kind = self.to_table(value)
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KIND: kind.encode()})
+        counting = Counting(table)
+        self._write(table, kind, file)
+        file.facts.update(counting.result())
+
+    @staticmethod
+    def _write(table: Any, kind: str, file: HashingFile) -> None:
+        import pyarrow as pa
+
         try:
             # A file is at least half as big as its table: what is missing is at most a bit for each value.
             if table.nbytes < 2 * _SMALL:
@@ -223,28 +232,37 @@ def read_table(source: Any, columns: Sequence[str] | None = None) -> Any:
     return _FROM_TABLE[kind](table.select([*columns, *(n for n in table.column_names if n not in columns)]))
 
 
-def _read_fields(source: Any, positions: list[int]) -> Any:
+def _read_fields(source: Any, positions: list[int], *, use_threads: bool = True) -> Any:
     import pyarrow as pa
 
-    return pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=positions)).read_all()
+    options = pa.ipc.IpcReadOptions(included_fields=positions, use_threads=use_threads)
+    return pa.ipc.open_file(source, options=options).read_all()
 
 
 def _read_groups(source: Any, schema: Any, wanted: list[int]) -> Any:
-    """A DataFrame, group of columns by group: Arrow's copy of a group is gone before the next one is read."""
+    """A DataFrame, some groups of columns at a time: Arrow's copy of a group is gone before another one is read.
+
+    A thread for each group, not for each buffer of one: while one waits for the disk or copies, others decompress.
+    """
     import pandas as pd
+    import pyarrow as pa
 
     index = [i for i in wanted if schema.names[i] in _index_names(schema)]
     columns = [i for i in wanted if i not in index]
-    size = max(1, -(-len(columns) // _GROUPS))
-    frames: list[Any] = []
-    for start in range(0, len(columns), size):
-        group = columns[start : start + size]
-        frame = _to_pandas(_read_fields(source, sorted(group if frames else [*index, *group])))
-        if frames:
-            frame.index = frames[0].index
-        frames.append(frame)
-    if not frames:
+    threads = min(_READERS, pa.cpu_count())
+    size = max(1, -(-len(columns) // (_GROUPS * threads)))
+    groups = [columns[start : start + size] for start in range(0, len(columns), size)]
+    if not groups:
         return _to_pandas(_read_fields(source, wanted))
+    groups[0] = sorted([*index, *groups[0]])
+
+    def read(group: list[int]) -> Any:
+        return _to_pandas(_read_fields(source, group, use_threads=False), use_threads=False)
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="windsock-read") as pool:
+        frames = list(pool.map(read, groups))
+    for frame in frames[1:]:
+        frame.index = frames[0].index
     whole = pd.concat(frames, axis=1)
     whole.attrs = frames[0].attrs
     return whole
@@ -335,7 +353,7 @@ def _positions(schema: Any, columns: Sequence[str]) -> list[int]:
     return [i for i, name in enumerate(schema.names) if name in columns or name in index]
 
 
-def _to_pandas(table: Any) -> Any:
+def _to_pandas(table: Any, *, use_threads: bool | None = None) -> Any:
     try:
         import pandas  # noqa: F401 - to_pandas would say it less clearly
     except ImportError:
@@ -343,7 +361,9 @@ def _to_pandas(table: Any) -> Any:
             "This artifact is a pandas object, which needs pandas.",
             hint="Run: pip install 'airflow-provider-windsock[pandas]'",
         ) from None
-    frame: Any = table.to_pandas(use_threads=table.get_total_buffer_size() >= _SMALL)
+    if use_threads is None:
+        use_threads = table.get_total_buffer_size() >= _SMALL
+    frame: Any = table.to_pandas(use_threads=use_threads)
     return frame
 
 
