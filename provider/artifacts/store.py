@@ -28,7 +28,7 @@ from ..faults import reach
 from .digests import files_of, folder_manifest, hex_of, read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 TREE = ".tree"
 """Ending of a folder's manifest, and so of a folder artifact's URI."""
@@ -109,9 +109,7 @@ class ArtifactStore(Component):
         """Like :meth:`commit` for a folder whose manifest is known. The manifest is what makes it visible."""
         folder = self.key_of(key).removesuffix(TREE)
         if self.find_size(folder + TREE) != len(manifest):
-            for name, path in files_of(source):
-                self._ensure(f"{folder}/{name}", path)
-                reach("artifacts.commit.folder_file")
+            self._ensure_all((f"{folder}/{name}", path) for name, path in files_of(source))
             reach("artifacts.commit.before_manifest")
             self._ensure(folder + TREE, manifest)
         return self.uri_of(folder + TREE)
@@ -141,8 +139,16 @@ class ArtifactStore(Component):
         if key.endswith(TREE) and self.exists(uri):
             names = [str(file["name"]) for file in read_manifest(self.get_bytes(uri), uri)]
         self.remove(key)
-        for name in names:
-            self.remove(f"{key.removesuffix(TREE)}/{name}")
+        self.remove_all(f"{key.removesuffix(TREE)}/{name}" for name in names)
+
+    def remove_all(self, keys: Iterable[str]) -> None:
+        """Remove many keys, those that are there. A store that can does it in parallel."""
+        for key in keys:
+            self.remove(key)
+
+    def sweep(self, seconds: float) -> int:
+        """Remove what writers that died have left behind, invisible, at least so long ago; returns how many."""
+        return 0
 
     def check(self) -> CheckResult:
         """Write, read back, prove that a second write is refused, delete. Never raises for an outage."""
@@ -207,6 +213,12 @@ class ArtifactStore(Component):
             hint=hint or "See what is wrong with it: windsock stack check",
             root=self.root,
         )
+
+    def _ensure_all(self, files: Iterable[tuple[str, Path]]) -> None:
+        """The files of a folder, in any order. A store that can does it in parallel."""
+        for key, path in files:
+            self._ensure(key, path)
+            reach("artifacts.commit.folder_file")
 
     def _ensure(self, key: str, source: Path | bytes) -> None:
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
