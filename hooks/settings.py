@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..provider.settings import Settings
+from ..provider.settings import DIRECT, Settings
 
 if TYPE_CHECKING:
     from ..provider.security.credentials import Connection
 
-_OPTIONS = ("home", "sql_alchemy_conn", "stack", "stacks_folder", "actor", "step_cache")
+_OPTIONS = ("home", "sql_alchemy_conn", "stack", "stacks_folder", "actor", "step_cache", "metadata_patience", "spool")
 
 
 @lru_cache(maxsize=8)
@@ -29,6 +29,7 @@ def airflow_settings(windsock_conn_id: str | None = None) -> Settings:
 
     options = {name: conf.get("windsock", name, fallback=None) for name in _OPTIONS}
     options["actor"] = options["actor"] or "airflow"
+    options["api_url"] = options["api_url"] or _api_url(conf)
     settings = Settings.load(options)
     conn_id = windsock_conn_id or conf.get("windsock", "connection", fallback=None)
     if not conn_id:
@@ -36,6 +37,22 @@ def airflow_settings(windsock_conn_id: str | None = None) -> Settings:
     from .connections import AirflowCredentials
 
     return _with_connection(settings, AirflowCredentials().connection(conn_id))
+
+
+def server_settings() -> Settings:
+    """The settings of a process that has the metadata database by its side: API server, scheduler, triggerer.
+
+    ``metadata_transport`` is about the others, which ask the API server; it may well be set for the installation.
+    """
+    return replace(airflow_settings(), metadata_transport=DIRECT)
+
+
+def _api_url(conf: Any) -> str | None:
+    """Windsock on the API server that tasks talk to anyway."""
+    url = conf.get("core", "execution_api_server_url", fallback=None)
+    if not url and (base := conf.get("api", "base_url", fallback=None)):
+        url = f"{base.rstrip('/')}/execution/"
+    return f"{url.rstrip('/').removesuffix('/execution')}/windsock" if url else None
 
 
 def _with_connection(settings: Settings, connection: Connection) -> Settings:

@@ -115,6 +115,17 @@ PROVIDER_INFO: dict[str, Any] = {
                     default="True",
                     kind="boolean",
                 ),
+                "metadata_patience": _option(
+                    "Seconds that a step waits for a metadata database that does not answer.",
+                    default="60",
+                    kind="float",
+                ),
+                "spool": _option(
+                    "Whether a step that has waited that long keeps its record in the artifact store and goes on; the "
+                    "record is written to the database when that is back. Otherwise the step fails.",
+                    default="True",
+                    kind="boolean",
+                ),
                 "deferrable": _option(
                     "Whether sensors wait in the triggerer unless their deferrable argument says otherwise.",
                     default="True",

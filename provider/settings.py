@@ -35,6 +35,13 @@ class Settings:
     stacks_folders: tuple[Path, ...]
     actor: str
     step_cache: bool
+    metadata_transport: str = "sql"
+    """``sql``: this process opens the metadata database. ``rest``: it asks the API server at ``api_url``."""
+    api_url: str | None = None
+    metadata_patience: float = 60.0
+    """Seconds that a step waits for a metadata database that does not answer."""
+    spool: bool = True
+    """Whether it then keeps its record in the artifact store and goes on; otherwise it fails."""
 
     @classmethod
     def load(
@@ -63,6 +70,10 @@ class Settings:
             ),
             actor=option("actor") or env.get("USER") or env.get("LOGNAME") or "unknown",
             step_cache=_boolean("step_cache", option("step_cache"), default=True),
+            metadata_transport=_transport(option("metadata_transport")),
+            api_url=option("api_url"),
+            metadata_patience=_seconds("metadata_patience", option("metadata_patience"), default=60.0),
+            spool=_boolean("spool", option("spool"), default=True),
         )
 
 
@@ -79,6 +90,21 @@ def _chosen_stack(home: Path) -> str | None:
         return None
 
 
+TRANSPORTS = ("sql", "rest")
+DIRECT = "direct"
+"""The transport of a process that is what the others ask: its database, whatever the stack's file says."""
+
+
+def _transport(text: str | None) -> str:
+    name = (text or "sql").lower()
+    if name not in TRANSPORTS:
+        raise SettingInvalid(
+            f"[windsock] metadata_transport is {text!r}, which is neither sql nor rest.",
+            hint="Set WINDSOCK_METADATA_TRANSPORT=rest where there is no access to the database, else leave it out.",
+        )
+    return name
+
+
 def _boolean(name: str, text: str | None, *, default: bool) -> bool:
     if text is None:
         return default
@@ -90,3 +116,18 @@ def _boolean(name: str, text: str | None, *, default: bool) -> bool:
         f"[windsock] {name} is {text!r}, which is neither true nor false.",
         hint=f"Set WINDSOCK_{name.upper()}=true or =false.",
     )
+
+
+def _seconds(name: str, text: str | None, *, default: float) -> float:
+    if text is None:
+        return default
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found < float("inf"):
+        raise SettingInvalid(
+            f"[windsock] {name} is {text!r}, which is no number of seconds.",
+            hint=f"Set WINDSOCK_{name.upper()}={default:g}, for example.",
+        )
+    return found

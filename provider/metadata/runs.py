@@ -12,7 +12,20 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
-from sqlalchemy import Connection, Select, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from ..errors import ArtifactNotFound, RecordNotFound
 from ..faults import reach
@@ -46,6 +59,8 @@ class StepStart(Record):
     step_parameters: JSON = Field(default_factory=dict)
     cache_key: str | None = None
     worker: str | None = None
+    started_at: datetime | None = None
+    """Set when it is recorded afterwards (from the spool); else it begins now."""
 
     @property
     def run_key(self) -> str:
@@ -88,6 +103,8 @@ class StepFinish(Record):
     cached_from: str | None = None
     error: str | None = None
     started_at: datetime | None = None
+    ended_at: datetime | None = None
+    """Set when it is recorded afterwards (from the spool); else it ends now."""
 
 
 class Run(Record):
@@ -146,16 +163,39 @@ _open_run = Direct(
 _ensure_run = Direct(PerDialect(lambda insert: insert(_R).on_conflict_do_nothing()))
 _start = Direct(PerDialect(lambda insert: insert(_S).on_conflict_do_nothing()))
 _ENDS = ("state", "cache_key", "cached_from", "parameters", "metrics", "error", "ended_at")
-_END_STEP = (
+_KILLED = "The attempt ended without a word: its process was killed or lost."
+_OUTLIVED = "The run ended before the attempt reported an end: its process was killed or lost."
+# Only a guess made these two, so the attempt's own report, if it comes after all, is what counts. Not so when a newer
+# attempt has begun: then that one's result stands, and the older one stays lost.
+_OPEN = or_(_S.c.state == "running", and_(_S.c.state == "failed", or_(_S.c.error == _KILLED, _S.c.error == _OUTLIVED)))
+_NEWER = select(_S.c.id).where(
+    _S.c.run == bindparam("of_run"),
+    _S.c.task_id == bindparam("of_task"),
+    _S.c.map_index == bindparam("of_index"),
+    _S.c.try_number > bindparam("of_try"),
+)
+_END_LATE = (
+    update(_S).where(_S.c.id == bindparam("key"), _OPEN).values({name: bindparam(f"new_{name}") for name in _ENDS})
+)
+# LIMIT keeps MySQL from merging the subquery into the UPDATE, which it refuses to read its own table in.
+_END_STEP = _END_LATE.where(~exists(select(_NEWER.limit(1).subquery("newer").c.id)))
+_end_step = Direct(_END_STEP)
+_BEGUN_BEFORE = _NEWER.where(_S.c.started_at < bindparam("at")).limit(1)
+_give_up_step = Direct(
     update(_S)
     .where(_S.c.id == bindparam("key"), _S.c.state == "running")
-    .values({name: bindparam(f"new_{name}") for name in _ENDS})
+    .values(state="failed", error=_KILLED, ended_at=bindparam("at"))
 )
-_end_step = Direct(_END_STEP)
-# PostgreSQL: the same statement takes the locks of the artifacts that are about to get a version, so that the next
+# With servers the same statement takes the locks of the artifacts that are about to get a version, so that the next
 # one sees every version there is. Two steps that end at once wait for each other here instead of colliding later.
-_locked = lock_artifacts().cte("locked")
-_END_STEP_LOCKING = _END_STEP.where(select(func.count()).select_from(_locked).scalar_subquery() >= 0)
+# MySQL has no WITH before an UPDATE.
+_END_STEP_LOCKING = {
+    dialect: _END_STEP.where(select(func.count()).select_from(locked).scalar_subquery() >= 0)
+    for dialect, locked in {
+        "postgresql": lock_artifacts().cte("locked"),
+        "mysql": lock_artifacts().subquery("locked"),
+    }.items()
+}
 _record_step = Direct(
     PerDialect(
         lambda insert: (statement := insert(_S)).on_conflict_do_update(
@@ -174,12 +214,12 @@ _LOST = (
         _S.c.try_number < bindparam("of_try"),
         _S.c.state == "running",
     )
-    .values(state="failed", error=bindparam("why"), ended_at=bindparam("at"))
+    .values(state="failed", error=_KILLED, ended_at=bindparam("at"))
 )
 _all_lost = Direct(
     update(_S)
     .where(_S.c.run == bindparam("of_run"), _S.c.state == "running")
-    .values(state="failed", error=bindparam("why"), ended_at=bindparam("at"))
+    .values(state="failed", error=_OUTLIVED, ended_at=bindparam("at"))
 )
 _add_edges = Direct(PerDialect(lambda insert: insert(_E).on_conflict_do_nothing()))
 _add_metrics = Direct(insert(_M))
@@ -210,9 +250,14 @@ _INPUTS = (
     .join_from(_E, _V, _V.c.id == _E.c.artifact_version)
     .where(_E.c.step_run == bindparam("step_run"), _E.c.direction == "in")
 )
+_AT: BindParameter[Any] = bindparam("at", type_=_R.c.ended_at.type)
 _end_run = Direct(
-    update(_R).where(_R.c.id == bindparam("key")).values(state=bindparam("new_state"), ended_at=bindparam("at"))
+    update(_R)
+    .where(_R.c.id == bindparam("key"))
+    # Clocks differ between machines: no run ends before it began.
+    .values(state=bindparam("new_state"), ended_at=case((_R.c.started_at > _AT, _R.c.started_at), else_=_AT))
 )
+_GOES_ON = select(_S.c.id).where(_S.c.run == bindparam("of_run"), _S.c.started_at > bindparam("at")).limit(1)
 _RUN = select(_R).where(_R.c.id == bindparam("key"))
 _LATEST = select(_R).where(_R.c.dag_id == bindparam("dag_id")).order_by(_R.c.started_at.desc(), _R.c.id.desc()).limit(1)
 _RUNS = select(_R).order_by(_R.c.started_at.desc(), _R.c.id.desc()).limit(bindparam("limit"))
@@ -238,13 +283,14 @@ class Runs:
         """Record that an attempt begins: one transaction, two statements (three on a retry). Idempotent."""
 
         def work(connection: Connection) -> None:
-            at = now()
-            _open_run(connection, _run_row(start, at))
+            at, late = start.started_at or now(), start.started_at is not None
+            open_run = _ensure_run if late else _open_run  # what is told late must not open a run that has ended
+            open_run(connection, _run_row(start, at))
             if start.try_number > 1:
-                values = {"of_run": start.run_key, "of_task": start.task_id, "of_index": start.map_index}
-                why = "The attempt ended without a word: its process was killed or lost."
-                connection.execute(_LOST, {**values, "of_try": start.try_number, "why": why, "at": at})
+                connection.execute(_LOST, {**_attempt(start), "at": at})
             _start(connection, _step_row(start, at))
+            if late and connection.execute(_NEWER.limit(1), _attempt(start)).first() is not None:
+                _give_up_step(connection, {"key": start.key, "at": at})
             reach("metadata.start_step")
 
         self._database.write(work)
@@ -263,14 +309,15 @@ class Runs:
     def finish_step(self, finish: StepFinish) -> dict[str, ArtifactVersion]:
         """Record how an attempt ended and all it made, in one transaction: all of it is visible, or nothing.
 
-        Idempotent: an attempt that has ended is left as it is, and its outputs are returned. The run and the step run
-        are made if :meth:`start_step` was not called. Raises ``ArtifactNotFound`` for an input nobody recorded.
+        Idempotent: an attempt that has ended is left as it is, and its outputs are returned. One that ends after a
+        newer one has begun is lost, and so are its outputs: nothing is returned. Run and step run are made if
+        :meth:`start_step` was not called. Raises ``ArtifactNotFound`` for an input nobody recorded.
         """
         attempts = Attempts()
 
         def work(connection: Connection) -> dict[str, ArtifactVersion]:
-            lock = attempts.again()
-            at = now()
+            lock = attempts.again() or finish.ended_at is not None
+            at = finish.ended_at or now()
             if not _end(connection, finish, at):
                 return _by_output(connection.execute(_OUTPUTS, {"step_run": finish.start.key}).mappings())
             reach("metadata.finish_step.state")
@@ -284,14 +331,18 @@ class Runs:
         return self._database.write(work)
 
     def end(self, dag_id: str, run_id: str, state: str, *, ended_at: datetime | None = None) -> None:
-        """Close a run. Attempts that still call themselves running did not survive it. Unknown runs are ignored."""
+        """Close a run. Attempts that still call themselves running did not survive it. Unknown runs are ignored.
+
+        ``ended_at``: told afterwards; a run that has gone on since then is left alone.
+        """
         key = run_key(dag_id, run_id)
         at = ended_at or now()
 
         def work(connection: Connection) -> None:
+            if ended_at is not None and connection.execute(_GOES_ON, {"of_run": key, "at": at}).first() is not None:
+                return
             _end_run(connection, {"key": key, "new_state": state, "at": at})
-            why = "The run ended before the attempt reported an end: its process was killed or lost."
-            _all_lost(connection, {"of_run": key, "why": why, "at": at})
+            _all_lost(connection, {"of_run": key, "at": at})
 
         self._database.write(work)
 
@@ -428,18 +479,48 @@ def _end(connection: Connection, finish: StepFinish, at: datetime) -> bool:
         "error": clean_text(finish.error),
         "ended_at": at,
     }
-    if finish.state != "cached":  # a cached step is not announced: nothing ran
-        values = {"key": start.key, **{f"new_{name}": value for name, value in ends.items()}}
-        names = [item.artifact for item in finish.outputs]
-        if names and connection.dialect.name == "postgresql":
-            ended = connection.execute(_END_STEP_LOCKING, {**values, "names": names}).rowcount
-        else:
-            ended = _end_step(connection, values)
-        if ended:
-            return True
-    _ensure_run(connection, _run_row(start, finish.started_at or at))
-    row = {**_step_row(start, finish.started_at or at), **ends}
-    return _record_step(connection, row) > 0
+    values = {"key": start.key, **{f"new_{name}": value for name, value in ends.items()}}
+    began = finish.started_at or start.started_at or at
+    run, row = _run_row(start, began), {**_step_row(start, began), **ends}
+    if finish.ended_at is not None:
+        return _end_late(connection, start, values, run, row)
+    if finish.state == "cached":  # not announced: nothing ran
+        _ensure_run(connection, run)
+        return _record_step(connection, row) > 0
+    names = [item.artifact for item in finish.outputs]
+    values |= _attempt(start)
+    if names and connection.dialect.name in _END_STEP_LOCKING:
+        ended = connection.execute(_END_STEP_LOCKING[connection.dialect.name], {**values, "names": names}).rowcount
+    else:
+        ended = _end_step(connection, values)
+    if ended:
+        return True
+    _ensure_run(connection, run)
+    if _start(connection, row):
+        return True
+    _give_up_step(connection, {"key": start.key, "at": at})  # if it runs, then a newer attempt has begun
+    return False
+
+
+def _end_late(connection: Connection, start: StepStart, values: JSON, run: JSON, row: JSON) -> bool:
+    """The same of an attempt that ended a while ago. It was lost only if a newer one had begun by then."""
+    _ensure_run(connection, run)
+    if connection.execute(_BEGUN_BEFORE, {**_attempt(start), "at": row["ended_at"]}).first() is not None:
+        lost: JSON = {"state": "failed", "error": _KILLED, "cached_from": None, "metrics": {}}
+        if not _start(connection, {**row, **lost}):
+            _give_up_step(connection, {"key": start.key, "at": row["ended_at"]})
+        return False
+    return connection.execute(_END_LATE, values).rowcount > 0 or _start(connection, row) > 0
+
+
+def _attempt(start: StepStart) -> JSON:
+    """The values of the statements that look for other attempts of the same task."""
+    return {
+        "of_run": start.run_key,
+        "of_task": start.task_id,
+        "of_index": start.map_index,
+        "of_try": start.try_number,
+    }
 
 
 def _record_outputs(connection: Connection, finish: StepFinish, *, lock: bool) -> dict[str, ArtifactVersion]:

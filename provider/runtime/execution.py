@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ..stack import Stack
     from .recorder import Recorder
 
-_FAILURE_PATIENCE = 5.0
-"""Seconds to wait for the database when a failure is to be recorded: the step's own exception matters more."""
 _PASSING = frozenset({"TaskDeferred", "AirflowRescheduleException", "AirflowTaskRescheduled"})
 """Not an end of the step: Airflow will come back to it."""
 
@@ -151,9 +149,11 @@ class Execution:
         if kinds & _PASSING:
             return
         state: State = "skipped" if "AirflowSkipException" in kinds else "failed"
+        from .recorder import FAILURE_PATIENCE
+
         result = replace(self._result(state, context, []), error=error_line(error), error_type=type(error).__qualname__)
         try:
-            self.recorder.finish(self, result, patience=_FAILURE_PATIENCE)
+            self.recorder.finish(self, result, patience=FAILURE_PATIENCE)
         except Exception as second:  # noqa: BLE001 - see above
             with suppress(Exception):
                 context.logger.warning("could not record the failure of the step: %s", error_line(second))

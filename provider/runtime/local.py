@@ -17,13 +17,14 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import ArtifactNotFound, PipelineInvalid, did_you_mean
+from ..errors import ArtifactNotFound, MetadataUnavailable, PipelineInvalid, did_you_mean
 from ..faults import reach
 from ..stack import Stack
 from . import wiring
 from .binding import select
 from .conditions import evaluate
 from .invocation import Bound, Ref, RunIdentity, StepInvocation, StepResult
+from .recorder import FAILURE_PATIENCE, recorder_for
 from .redaction import error_line
 from .runner import run_step
 
@@ -159,7 +160,8 @@ class _Run:
             finally:
                 self._exit_handlers([step for step in steps if step.teardown])
         except BaseException:
-            self._end("failed")
+            with suppress(MetadataUnavailable):  # what went wrong in a step matters more
+                self._end("failed", patience=FAILURE_PATIENCE)
             raise
         self._end("success")
         return RunResult(
@@ -179,9 +181,9 @@ class _Run:
             with suppress(Exception):  # recorded and told by _attempts
                 self._step(step)
 
-    def _end(self, state: str) -> None:
+    def _end(self, state: str, patience: float | None = None) -> None:
         reach("runtime.run.before_end")
-        self.stack.metadata.runs.end(self.spec.name, self.run_id, state)
+        recorder_for(self.stack).end_run(self.spec.name, self.run_id, state, patience=patience)
         reach("runtime.run.ended")
 
     # ------------------------------------------------------------------ one step

@@ -2,6 +2,8 @@
 
 A step costs at most two transactions: one when it starts, one when it ends. A cached step costs one. The database may
 be away for a while (a restart, a fail-over): a recorder waits for it with growing pauses, up to ``patience`` seconds.
+Then it keeps the record in the spool, if there is one, and the step goes on; its outputs have no version number until
+the record is replayed. Whoever finds something in the spool, and the database there, replays it first.
 """
 
 from __future__ import annotations
@@ -15,21 +17,25 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from ..errors import MetadataUnavailable
+from ..errors import MetadataUnavailable, WindsockError
 from .redaction import error_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..metadata.runs import StepStart
+    from ..metadata.runs import CachedStep, StepFinish, StepStart
     from ..metadata.store import Metadata
+    from ..stack import Stack
     from .invocation import Ref, StepInvocation, StepResult
+    from .spool import Kind, Spool
 
 T = TypeVar("T")
 _ARTIFACT_FIELDS = ("artifact", "uri", "digest", "size", "type", "materializer", "metadata")
 _LOG = logging.getLogger(__name__)
 PATIENCE = 60.0
 """Seconds to wait for a metadata database that does not answer."""
+FAILURE_PATIENCE = 5.0
+"""The same when a failure is to be recorded: the step's own exception matters more."""
 
 
 class Facts(Protocol):
@@ -50,7 +56,10 @@ class Hit(NamedTuple):
 
 
 class Recorder(Protocol):
-    """Idempotent: the same step run recorded twice is one step run. Raises ``MetadataUnavailable``."""
+    """Idempotent: the same step run recorded twice is one step run.
+
+    Raises ``MetadataUnavailable`` when the database is away and there is no spool, or that cannot be written either.
+    """
 
     def find_cached(self, facts: Facts) -> Hit | None:
         """An earlier step run with the same key, and its outputs."""
@@ -89,17 +98,30 @@ class MetadataRecorder:
         register: Callable[[Metadata], int | None] | None = None,
         *,
         patience: float = PATIENCE,
+        spool: Spool | None = None,
     ) -> None:
         self._connect = connect
         self._register = register
         self._patience = patience
+        self._spool = spool
         self._version: int | None = None
+        self._spooled_start: StepStart | None = None
 
     def find_cached(self, facts: Facts) -> Hit | None:
         pipeline, key = _scope(facts.invocation), facts.cache_key
         if key is None:
             return None
-        found = self._wait(lambda m: m.runs.find_cached(pipeline, facts.invocation.step, key), "look in the step cache")
+
+        def look(metadata: Metadata) -> CachedStep | None:
+            self._catch_up(metadata, facts)
+            return metadata.runs.find_cached(pipeline, facts.invocation.step, key)
+
+        try:
+            found = self._wait(look, "look in the step cache")
+        except MetadataUnavailable:
+            if self._spool is None:
+                raise
+            return None  # computed once more, and the record spooled
         if found is None:
             return None
         versions = found.outputs.items()
@@ -110,36 +132,80 @@ class MetadataRecorder:
         )
 
     def start(self, facts: Facts) -> None:
-        self._wait(lambda m: m.runs.start_step(self._start(facts, m)), "record the start of")
+        def write(metadata: Metadata) -> None:
+            self._catch_up(metadata, facts)
+            metadata.runs.start_step(self._start(facts, metadata))
+
+        try:
+            self._wait(write, "record the start of")
+        except MetadataUnavailable as error:
+            start = self._start(facts, None).model_copy(update={"started_at": _now()})
+            self._keep(error, "start", start.run_key, start)
+            self._spooled_start = start
 
     def finish(self, facts: Facts, result: StepResult, *, patience: float | None = None) -> dict[str, Ref]:
-        from ..metadata.artifacts import NewArtifact
-        from ..metadata.runs import EdgeIn, MetricPoint, StepFinish
-
         def write(metadata: Metadata) -> Any:
-            return metadata.runs.finish_step(
-                StepFinish(
-                    start=self._start(facts, metadata),
-                    state=result.state,
-                    inputs=[EdgeIn(name=name, ref=ref) for name, ref in facts.inputs],
-                    outputs=[NewArtifact(**artifact) for artifact in result.artifacts],
-                    # Not validated again, point by point: log_metric made each what it says.
-                    metrics=[
-                        MetricPoint.model_construct(
-                            key=p.key, value=p.value, step=p.step, at=datetime.fromtimestamp(p.at, timezone.utc)
-                        )
-                        for p in result.points
-                    ],
-                    parameters=result.parameters,
-                    cached_from=result.cached_from,
-                    error=result.error,
-                )
-            )
+            self._catch_up(metadata, facts)
+            return metadata.runs.finish_step(_end(facts, result, self._start(facts, metadata)))
 
-        recorded = self._wait(write, "record the end of", patience)
+        try:
+            recorded = self._wait(write, "record the end of", patience)
+        except MetadataUnavailable as error:
+            start = self._spooled_start or self._start(facts, None)
+            end = _end(facts, result, start).model_copy(update={"ended_at": _now()})
+            self._keep(error, "finish", start.run_key, end)
+            return result.outputs
         return {name: recorded[name].ref() if name in recorded else ref for name, ref in result.outputs.items()}
 
-    def _start(self, facts: Facts, metadata: Metadata) -> StepStart:
+    def end_run(self, dag_id: str, run_id: str, state: str, *, patience: float | None = None) -> None:
+        """Close a run. What is left of it in the spool comes first."""
+        from ..metadata.keys import run_key
+
+        def write(metadata: Metadata) -> None:
+            self._catch_up(metadata)
+            metadata.runs.end(dag_id, run_id, state)
+
+        try:
+            self._wait(write, "record the end of the run of", patience)
+        except MetadataUnavailable as error:
+            end = {"dag_id": dag_id, "run_id": run_id, "state": state, "at": _now().isoformat()}
+            self._keep(error, "end", run_key(dag_id, run_id), end)
+
+    def _catch_up(self, metadata: Metadata, facts: Facts | None = None) -> None:
+        """Replay the spool if it may hold something that this step follows, and learn its inputs' numbers."""
+        nameless = [ref for _, ref in facts.inputs if ref.get("version") is None] if facts is not None else []
+        if self._spool is None or not (nameless or self._spool.at_hand()):
+            return
+        done = self._spool.replay(metadata)
+        if done.recorded:
+            _LOG.info("recorded %d entries of the spool", done.recorded)
+        self._spooled_start = None
+        for ref in nameless:
+            for version in metadata.artifacts.by_digest(ref["digest"]):
+                if version.artifact == ref["artifact"]:
+                    ref["version"] = version.version
+
+    def _keep(self, error: MetadataUnavailable, kind: Kind, run: str, record: Any) -> None:
+        """Put a record into the spool. Raises ``error`` if there is none, or if it cannot be written."""
+        if self._spool is None:
+            raise error
+        from .spool import described
+
+        pipeline = described(self._register) if self._version is None and kind != "end" else None
+        try:
+            uri = self._spool.append(kind, run, record, pipeline)
+        except (WindsockError, OSError) as second:
+            _LOG.warning("the spool cannot be written either: %s", error_line(second))
+            raise error from second
+        self._spool.away = True
+        _LOG.warning(
+            "%s The record is kept in the artifact store and will be written when the database is back, "
+            "or by: windsock db replay (%s)",
+            error.message,
+            uri,
+        )
+
+    def _start(self, facts: Facts, metadata: Metadata | None) -> StepStart:
         from ..metadata.runs import StepStart
 
         invocation, identity = facts.invocation, facts.invocation.identity
@@ -161,15 +227,16 @@ class MetadataRecorder:
             worker=_worker(),
         )
 
-    def _pipeline_version(self, invocation: StepInvocation, metadata: Metadata) -> int | None:
-        if invocation.pipeline_version is not None:
-            return invocation.pipeline_version
-        if self._version is None and self._register is not None:
+    def _pipeline_version(self, invocation: StepInvocation, metadata: Metadata | None) -> int | None:
+        if self._version is None:
+            self._version = invocation.pipeline_version
+        if self._version is None and self._register is not None and metadata is not None:
             self._version = self._register(metadata)
         return self._version
 
     def _wait(self, action: Callable[[Metadata], T], what: str, patience: float | None = None) -> T:
-        limit = time.monotonic() + (self._patience if patience is None else patience)
+        waiting = self._patience if patience is None else min(patience, self._patience)
+        limit = time.monotonic() + (0.0 if self._spool is not None and self._spool.away else waiting)
         pause = 0.1
         while True:
             try:
@@ -180,6 +247,41 @@ class MetadataRecorder:
                 _LOG.warning("cannot %s the step yet, trying again in %.1f s: %s", what, pause, error_line(error))
             time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers, no secret
             pause = min(pause * 2, 5.0)
+
+
+def recorder_for(stack: Stack, register: Callable[[Metadata], int | None] | None = None) -> MetadataRecorder:
+    """The recorder of a stack, with its patience and its spool."""
+    from .spool import Spool
+
+    return MetadataRecorder(
+        lambda: stack.metadata, register, patience=stack.settings.metadata_patience, spool=Spool.of(stack)
+    )
+
+
+def _end(facts: Facts, result: StepResult, start: StepStart) -> StepFinish:
+    from ..metadata.artifacts import NewArtifact
+    from ..metadata.runs import EdgeIn, MetricPoint, StepFinish
+
+    return StepFinish(
+        start=start,
+        state=result.state,
+        inputs=[EdgeIn(name=name, ref=ref) for name, ref in facts.inputs],
+        outputs=[NewArtifact(**artifact) for artifact in result.artifacts],
+        # Not validated again, point by point: log_metric made each what it says.
+        metrics=[
+            MetricPoint.model_construct(
+                key=p.key, value=p.value, step=p.step, at=datetime.fromtimestamp(p.at, timezone.utc)
+            )
+            for p in result.points
+        ],
+        parameters=result.parameters,
+        cached_from=result.cached_from,
+        error=result.error,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
 def _gave_up(error: MetadataUnavailable, what: str) -> MetadataUnavailable:

@@ -28,15 +28,15 @@ def run_step(
     ``register`` gives the number of the pipeline version when ``invocation.pipeline_version`` is None; it is asked when
     the step is recorded. ``function`` is used instead of importing ``invocation.function`` (a step that only exists in
     this process). Raises what the step raises, unchanged; ``OutputMismatch``; what loading and saving artifacts raise;
-    ``MetadataUnavailable`` after a minute without the database.
+    ``MetadataUnavailable`` when the database stays away and the spool is off (see ``spool.py``).
     """
     from .execution import Execution
-    from .recorder import MetadataRecorder
+    from .recorder import recorder_for
 
     return Execution(
         invocation=invocation,
         store=stack.artifact_store,
-        recorder=MetadataRecorder(lambda: stack.metadata, register),
+        recorder=recorder_for(stack, register),
         stack=stack,
         use_cache=stack.settings.step_cache,
         logger=logger,
