@@ -138,6 +138,8 @@ class HashingFile:
         self._hasher = Hasher()
         self._digest: str | None = None
         self.size = 0
+        self.facts: dict[str, Any] = {}
+        """What the writer found out about the content on the way, to be stored in the artifact's metadata."""
         self.closed = False
         self.name = str(path)
         reach("artifacts.save.temp_created")

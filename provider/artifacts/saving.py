@@ -70,12 +70,12 @@ def save(
     with store.stage() as path:
         try:
             try:
-                digest, size, manifest = _write(materializer, value, path)
+                digest, size, manifest, facts = _write(materializer, value, path)
             except MaterializerNotFound:  # it knows the type, but not what this value holds
                 if not allow_pickle or materializer.name == "pickle":
                     raise
                 materializer = materializer_named("pickle")
-                digest, size, manifest = _write(materializer, value, path)
+                digest, size, manifest, facts = _write(materializer, value, path)
         except OSError as error:
             if error.errno not in _NO_SPACE:
                 raise
@@ -89,20 +89,21 @@ def save(
             uri = store.commit(path, object_key(digest, extension))
         else:
             uri = store.commit_folder(path, object_key(digest, extension + TREE), manifest)
-    return StoredArtifact(uri, digest, size, public_name(type(value)), materializer.name, materializer.describe(value))
+    return StoredArtifact(uri, digest, size, public_name(type(value)), materializer.name, facts)
 
 
-def _write(materializer: Materializer, value: Any, path: Path) -> tuple[str, int, bytes | None]:
-    """Digest, size and, of a folder, manifest of what the materializer wrote."""
+def _write(materializer: Materializer, value: Any, path: Path) -> tuple[str, int, bytes | None, dict[str, Any]]:
+    """Digest, size and, of a folder, manifest of what the materializer wrote; and what is to be known about it."""
     if isinstance(materializer, StreamMaterializer):
         with HashingFile(path) as file:
             materializer.write(value, file)
-        return file.digest, file.size, None
+        return file.digest, file.size, None, {**materializer.describe(value), **file.facts}
     materializer.save(value, path)
+    facts = materializer.describe_stored(value, path)
     if path.is_dir():
         manifest = folder_manifest(path)
-        return digest_bytes(manifest), sum(f.stat().st_size for _, f in files_of(path)), manifest
-    return digest_file(path), path.stat().st_size, None
+        return digest_bytes(manifest), sum(f.stat().st_size for _, f in files_of(path)), manifest, facts
+    return digest_file(path), path.stat().st_size, None, facts
 
 
 def load(

@@ -18,6 +18,7 @@ from .statistics import Counting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from io import BytesIO
     from pathlib import Path
 
     from ..digests import HashingFile
@@ -52,15 +53,19 @@ class ArrowMaterializer(BufferMaterializer):
             return pa.Table.from_batches([value]), "pyarrow.RecordBatch"
         return value, "pyarrow.Table"
 
-    def write(self, value: Any, file: HashingFile) -> None:
+    def write(self, value: Any, file: HashingFile | BytesIO) -> None:
         table, kind = self.to_table(value)
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KIND: kind.encode()})
+        facts = getattr(file, "facts", None)
+        if facts is None:  # a table inside of something else
+            self._write(table, kind, file)
+            return
         counting = Counting(table)
         self._write(table, kind, file)
-        file.facts.update(counting.result())
+        facts.update(counting.result())
 
     @staticmethod
-    def _write(table: Any, kind: str, file: HashingFile) -> None:
+    def _write(table: Any, kind: str, file: HashingFile | BytesIO) -> None:
         import pyarrow as pa
 
         try:

@@ -69,6 +69,10 @@ class Materializer(ABC):
         """Facts about the value as JSON: shape, schema, a small preview. Must be cheap: never a pass over the data."""
         return {}
 
+    def describe_stored(self, value: Any, path: Path) -> dict[str, Any]:
+        """Facts that only what was written can tell: of data that came by once. By default :meth:`describe`."""
+        return self.describe(value)
+
     def extension_of(self, value: Any) -> str:
         return self.extension
 
