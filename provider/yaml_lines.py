@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from .errors import WindsockError
 
@@ -55,8 +55,11 @@ def parse_yaml(text: str, *, file: str, error: type[WindsockError]) -> YamlDocum
     """Like :func:`read_yaml`, of a text; ``file`` is only the name for messages."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = kind(text)
     try:
+        if len(text) > _MAY_BE_DEEP:
+            _check_depth(yaml.parse(text, kind))
         node = loader.get_single_node()
         lines: dict[tuple[str | int, ...], int] = {}
         if node is not None:
@@ -80,6 +83,24 @@ def parse_yaml(text: str, *, file: str, error: type[WindsockError]) -> YamlDocum
     finally:
         loader.dispose()
     return YamlDocument(data, file, lines)
+
+
+_MAY_BE_DEEP = 5_000
+"""Characters of a text that could be nested so deeply that libyaml, which recurses, would end the process."""
+_DEEPEST = 500
+
+
+def _check_depth(events: Iterable[Any]) -> None:
+    """Raises ``RecursionError``, as Python's own parser does."""
+    depth = 0
+    for event in events:
+        name = type(event).__name__
+        if name in {"MappingStartEvent", "SequenceStartEvent"}:
+            depth += 1
+            if depth > _DEEPEST:
+                raise RecursionError
+        elif name in {"MappingEndEvent", "SequenceEndEvent"}:
+            depth -= 1
 
 
 def shown_path(path: Path) -> str:

@@ -18,6 +18,7 @@ from ..errors import BaselineNotFound, MonitoringError
 from .main import noun
 from .output import (
     DRIFT_FOUND,
+    NOTHING_COMPARED,
     Format,
     Limit,
     Output,
@@ -54,6 +55,11 @@ class ReportFormat(str, Enum):
     TEXT = "text"
     JSON = "json"
     HTML = "html"
+
+
+class Scan(str, Enum):
+    AUTO = "auto"
+    FULL = "full"
 
 
 Data = Annotated[
@@ -107,18 +113,21 @@ def check(
     threshold: Annotated[
         list[str] | None, typer.Option(metavar="TEST=VALUE", help="Smallest effect that counts; may be repeated.")
     ] = None,
+    scan: Annotated[
+        Scan, typer.Option(help="auto: of more than two million rows, read as many as the decision needs; full: all.")
+    ] = Scan.AUTO,
     column: Columns = None,
     stack: StackName = None,
 ) -> None:
-    """Compare data with a baseline; exit code 0: no drift, 3: drift."""
-    from ..monitoring.decision import compare
-    from ..monitoring.profile import profile_against
+    """Compare data with a baseline; exit code 0: no drift, 3: drift, 4: nothing could be compared."""
+    from ..monitoring.checks import check_against
 
     policy = _policy(method, threshold or [])
     reference = _reference(session(ctx), baseline_file, model, stack)
     with _reading("Comparing") as advance:
-        current = profile_against(reference, _paths(data), columns=column, progress=advance)
-    result = compare(reference, current, policy=policy)
+        result = check_against(
+            _paths(data), reference, policy=policy, scan=scan.value, columns=column, progress=advance
+        )
     if output is ReportFormat.JSON:
         write(result.to_json() + "\n")
     elif output is ReportFormat.HTML:
@@ -127,6 +136,8 @@ def check(
         draw(_result_text(result))
     if result.drifted:
         raise typer.Exit(DRIFT_FOUND)
+    if result.status == "degenerate":
+        raise typer.Exit(NOTHING_COMPARED)
 
 
 def _reference(here: Session, file: Path | None, model: str | None, stack: str | None) -> DriftProfile:

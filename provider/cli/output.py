@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 DRIFT_FOUND = 3
 """Exit code of a command that found drift (0: none, 1: error, 2: wrong usage)."""
+NOTHING_COMPARED = 4
+"""Exit code of a check that had nothing to compare: "no drift" would be a lie."""
 
 
 class Format(str, Enum):

@@ -374,6 +374,14 @@ class TestDrift:
         assert {f["status"] for f in done.json["features"].values()} == {"degenerate"}
         assert any("absent" in reason for reason in done.json["reasons"])
 
+    def test_data_without_rows(self, windsock):
+        """Nothing could be compared: that is not "no drift"."""
+        write_table("data.parquet", {"size": [float(i) for i in range(100)]})
+        write_table("none.parquet", {"size": []})
+        assert windsock("drift", "baseline", "data.parquet", "-o", "b").code == 0
+        done = windsock("drift", "check", "none.parquet", "--baseline", "b", "--output", "json")
+        assert (done.code, done.json["status"]) == (4, "degenerate"), done
+
     def test_baseline_that_is_not_there(self, windsock):
         told(windsock("drift", "check", "x.parquet", "--baseline", "b"), "BaselineNotFound")
 

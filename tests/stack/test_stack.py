@@ -129,6 +129,7 @@ WRONG = [
     ("compute:\n  default: kubernetes\n", 'line 2: compute "kubernetes" is not defined', "Known: local"),
     ("compute: [a]", "line 1: compute is a mapping", ""),
     ("a: \x00", "this is not YAML", ""),
+    ("[" * 100_000, "nested too deeply", "flatter"),
 ]
 
 
