@@ -374,7 +374,7 @@ class TestDrift:
         assert {f["status"] for f in done.json["features"].values()} == {"degenerate"}
         assert any("absent" in reason for reason in done.json["reasons"])
 
-    def test_data_without_rows(self, windsock):
+    def test_no_rows_to_compare(self, windsock):
         """Nothing could be compared: that is not "no drift"."""
         write_table("data.parquet", {"size": [float(i) for i in range(100)]})
         write_table("none.parquet", {"size": []})
