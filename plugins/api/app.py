@@ -34,7 +34,7 @@ from ...provider.errors import (
     StoreUnavailable,
     WindsockError,
 )
-from . import artifacts, deployments, drift, lineage, models, public, runs, stacks
+from . import artifacts, audit, deployments, drift, lineage, models, public, runs, stacks
 from .access import GUARDS
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def build_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, _explain_request)
     app.add_exception_handler(HTTPException, _explain_status)
     app.add_exception_handler(Exception, _explain_nothing)
-    for noun in (artifacts, deployments, drift, lineage, models, runs, stacks):
+    for noun in (artifacts, audit, deployments, drift, lineage, models, runs, stacks):
         app.include_router(noun.router, prefix="/api")
     assert_guarded(app)
     app.mount("/static", StaticFiles(directory=Path(__file__).parents[1] / "static"))

@@ -32,6 +32,11 @@ def options(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: HIDDEN if key in secret else _value(key, value) for key, value in given.items() if key != "flavor"}
 
 
+def change(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What an audit event says that a thing was, or became."""
+    return {key: _value(key, value) for key, value in given.items()}
+
+
 def facts(given: Mapping[str, Any]) -> dict[str, Any]:
     """What is known about an artifact, without a look into it."""
     return {key: value for key, value in given.items() if key not in _ROWS}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +31,8 @@ from .output import (
 from .session import session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
     from ..metadata.audit_chain import Head
 
 app = noun("Who changed what, and whether anybody changed the record of it.")
@@ -178,11 +179,12 @@ def _line(event: Mapping[str, Any]) -> str:
 
 def _head(text: str) -> Head:
     """A head, or the end of an exported file."""
-    from ..metadata.audit_chain import Chain, Head
+    from ..metadata.audit_chain import Chain
+    from ..metadata.audit_chain import Head as AuditHead
 
     path = Path(text)
     if not path.is_file():
-        return Head.parse(text)
+        return AuditHead.parse(text)
     chain = Chain()
     chain.feed(_exported(path))
     return chain.end()

@@ -17,7 +17,6 @@ This format is frozen: a change would break every chain there is.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from ..errors import AuditBroken
 from .columns import as_utc, dumps, loads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
 GENESIS = "0" * 64
 FIELDS = ("at", "actor", "action", "subject_kind", "subject", "before", "after", "reason")
@@ -81,8 +80,8 @@ def _plain(value: Any) -> Any:
 class Chain:
     """Checks events one by one, in their order; raises ``AuditBroken`` at the first that does not fit.
 
-    ``heads`` were kept from earlier: the event of that number must have that hash. :meth:`end` says what the chain's
-    end is, and that no kept head lies beyond it.
+    ``heads`` were kept from earlier: the event of that number must have that hash. :meth:`end` says where the chain
+    ends, and sees to it that no kept head lies beyond.
     """
 
     def __init__(self, heads: Sequence[Head] = ()) -> None:
@@ -104,13 +103,10 @@ class Chain:
         if kept is not None and kept != self.head:
             raise _broken(number, event, f"is not the one that was kept as {kept}: the chain was written anew")
 
-    def end(self, stored: Head | None = None) -> Head:
-        """The head. ``stored`` is what the database says that it is. Raises ``AuditBroken`` if events are missing."""
+    def end(self) -> Head:
+        """The head. Raises ``AuditBroken`` if a kept head says that there were more events."""
         if self._heads:
-            kept = self._heads[max(self._heads)]
-            raise _cut(self.head, f"a chain of {kept.events} was kept as {kept}")
-        if stored is not None and stored != self.head:
-            raise _cut(self.head, f"its head says {stored}")
+            raise _cut(self.head, self._heads[max(self._heads)])
         return self.head
 
 
@@ -124,9 +120,10 @@ def _broken(number: int, event: Mapping[str, Any], what: str) -> AuditBroken:
     )
 
 
-def _cut(found: Head, what: str) -> AuditBroken:
+def _cut(found: Head, kept: Head) -> AuditBroken:
     return AuditBroken(
-        f"The audit chain ends after event {found.events}, but {what}: events at its end are missing.",
+        f"The audit chain ends after event {found.events}, but there were {kept.events} ({kept}): those at its end are "
+        "missing.",
         hint="Compare with an earlier export: windsock audit verify EXPORT. Restore the table from a backup.",
         number=found.events + 1,
         event=None,

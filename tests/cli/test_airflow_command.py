@@ -57,6 +57,25 @@ class TestCommand:
         assert 'StackNotFound: Stack "nowhere" is not known' in done.stderr
         assert "Traceback" not in done.stderr
 
+    def test_the_audit_trail_names_who_types_it(self, airflow, tmp_path):
+        from getpass import getuser
+
+        from windsock.provider.metadata import Metadata, NewArtifact, NewModelVersion
+
+        metadata = Metadata.open(f"sqlite:///{tmp_path / 'windsock.db'}")
+        digest = "blake3:" + "0" * 64
+        made = metadata.artifacts.record(NewArtifact(artifact="m", uri="file:///m", digest=digest, size=1, type="int"))
+        metadata.models.register(NewModelVersion(model="churn", artifact=made.ref()))
+        cases = (({}, getuser()), ({"AIRFLOW__WINDSOCK__ACTOR": "platform"}, "platform"))
+        for version, (variables, actor) in enumerate(cases, 1):
+            done = airflow(
+                "windsock", "model", "archive", "churn", str(version), "--reason", "old",
+                AIRFLOW__WINDSOCK__HOME=str(tmp_path), **variables,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            assert metadata.audit.list()[0].actor == f"user:{actor}"
+            metadata.models.register(NewModelVersion(model="churn", artifact=made.ref(), source=actor))
+
     def test_help_lists_the_nouns(self, airflow):
         done = airflow("windsock", "--help")
         assert "deployment" in done.stdout

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.xdist_group("plugins")
 ROUTES = {
     "api/artifacts": "api/artifacts",
     "api/artifacts/{artifact}/versions/{version}": "api/artifacts/tumours.train/versions/1",
+    "api/audit": "api/audit",
     "api/deployments": "api/deployments",
     "api/deployments/{name}": "api/deployments/tumours",
     "api/deployments/{name}/history": "api/deployments/tumours/history",
@@ -135,6 +136,15 @@ class TestWhatItAnswers:
         why = world.json("api/models/tumours/why/production")
         assert (why["actor"], why["reason"], why["previous"]) == ("carol", "fewer trees", 1)
         assert [gate["passed"] for gate in why["gates"]] == [True]
+
+    def test_the_audit_trail(self, world: World) -> None:
+        answer = world.json("api/audit", subject_kind="deployment", subject="tumours")
+        (event,) = answer["items"]
+        assert (event["actor"], event["action"], event["after"]["flavor"]) == ("carol", "create", "local")
+        assert len(event["hash"]) == 64
+        page = world.json("api/audit", limit=1)
+        assert page["next"]
+        assert world.json("api/audit", limit=1, before=page["next"])["items"][0]["id"] < page["items"][0]["id"]
 
     def test_pages_of_versions(self, world: World) -> None:
         first = world.json("api/models/tumours/versions", limit=1)

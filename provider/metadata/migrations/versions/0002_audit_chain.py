@@ -5,6 +5,8 @@ Events that are there already are chained in the order in which they were writte
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from windsock.provider.metadata.audit_chain import GENESIS, link
@@ -77,7 +79,7 @@ def _rebuild(*, chained: bool) -> None:
     """SQLite can add no column that must be filled: the table is made anew beside the old one."""
     op.drop_index(_INDEX, table_name=_EVENT)
     op.rename_table(_EVENT, "windsock_audit_event_old")
-    columns = [
+    columns: list[sa.Column[Any]] = [
         sa.Column("id", Serial, autoincrement=True, nullable=False),
         sa.Column("at", UtcDateTime, nullable=False),
         sa.Column("actor", sa.String(length=250), nullable=False),
@@ -132,7 +134,7 @@ def _chain() -> None:
     while rows := connection.execute(page, {"last": last}).mappings().all():
         changes = []
         for row in rows:
-            made = link(end, row)
+            made = link(end, dict(row))
             changes.append({"of_id": row["id"], "new_previous": end, "new_hash": made})
             end, last, count = made, row["id"], count + 1
         connection.execute(change, changes)
