@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 JOBS   ?= 2
-EXTRAS := amazon,demo,great-expectations,onnx,plots,polars,postgres
+EXTRAS := amazon,demo,great-expectations,mysql,onnx,plots,polars,postgres
 
 .PHONY: demo test bench lint docs ui constraints compose-env clean
 

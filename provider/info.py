@@ -53,7 +53,7 @@ PROVIDER_INFO: dict[str, Any] = {
                 "dialect": {
                     "label": "Database kind",
                     "description": "What kind of database the host is.",
-                    "schema": {"type": ["string", "null"], "enum": ["postgresql", "sqlite", None]},
+                    "schema": {"type": ["string", "null"], "enum": ["mysql", "postgresql", "sqlite", None]},
                 },
             },
         }
@@ -125,6 +125,22 @@ PROVIDER_INFO: dict[str, Any] = {
                     "record is written to the database when that is back. Otherwise the step fails.",
                     default="True",
                     kind="boolean",
+                ),
+                "metadata_transport": _option(
+                    "How tasks reach the metadata: sql (they open the database) or rest (they ask the API server and "
+                    "need no access to the database). API server, scheduler and triggerer always open it.",
+                    "rest",
+                    default="sql",
+                ),
+                "api_url": _option(
+                    "Windsock's address on the API server, for metadata_transport = rest. Default: beside "
+                    "[core] execution_api_server_url, which tasks talk to anyway.",
+                    "https://airflow.example.com/windsock",
+                ),
+                "task_scopes": _option(
+                    "Rights that the API server gives to tasks over REST, besides reading: some of steps, "
+                    "models:register, models:promote, deployments, drift, audit. Default: all of them.",
+                    "steps, models:register, drift",
                 ),
                 "deferrable": _option(
                     "Whether sensors wait in the triggerer unless their deferrable argument says otherwise.",

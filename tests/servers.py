@@ -163,3 +163,94 @@ def postgres_database(postgres_server: str) -> Callable[[], str]:
 def postgres_url(postgres_database: Callable[[], str]) -> str:
     """One empty database for the session: share it only between tests that do not mind."""
     return postgres_database()
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[str]:
+    """A private MariaDB: the URL of its server, with a user that may do everything, without a driver name."""
+    install, server_program = shutil.which("mariadb-install-db"), _mariadb_program()
+    if install is None or server_program is None:
+        missing("MariaDB (mariadb-install-db)")
+        return
+    with tempfile.TemporaryDirectory(prefix="windsock-my-", dir="/tmp") as name:
+        folder, port = Path(name), free_port()
+        data, start = folder / "data", folder / "start.sql"
+        start.write_text("CREATE USER windsock@'%' IDENTIFIED BY 'wind';\nGRANT ALL ON *.* TO windsock@'%';\n")
+        if os.geteuid() == 0:
+            for path in (folder, start):
+                os.chown(path, 65534, 65534)
+        log = (folder / "log").open("wb")
+        make = [
+            install,
+            "--no-defaults",
+            f"--datadir={data}",
+            "--skip-test-db",
+            "--auth-root-authentication-method=normal",
+        ]
+        subprocess.run(_unprivileged(make), check=True, cwd=name, stdout=log, stderr=log)
+        options = {
+            "datadir": data,
+            "bind-address": "127.0.0.1",
+            "port": port,
+            "socket": folder / "sock",
+            "pid-file": folder / "pid",
+            "init-file": start,
+            "skip-name-resolve": "ON",
+            "innodb-flush-log-at-trx-commit": 0,
+            "innodb-doublewrite": "OFF",
+            "innodb-buffer-pool-size": "64M",
+            "max-connections": 200,
+            # What an administrator may have chosen, and what nothing may depend on:
+            "character-set-server": "latin1",
+            "collation-server": "latin1_swedish_ci",
+            "default-time-zone": "+05:30",
+            "sql-mode": "",
+        }
+        run = [server_program, "--no-defaults", *(f"--{key}={value}" for key, value in options.items())]
+        server = subprocess.Popen(_unprivileged(run), cwd=name, stdout=log, stderr=log)
+        try:
+            _wait_for_mariadb(port, server, folder / "log")
+            yield f"mysql://windsock:wind@127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(30)
+            log.close()
+
+
+def _mariadb_program() -> str | None:
+    return shutil.which("mariadbd", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/libexec"]))
+
+
+def _wait_for_mariadb(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
+    import pymysql
+
+    for _ in range(300):
+        if server.poll() is not None:
+            pytest.fail(f"MariaDB did not start:\n{log.read_text()[-2000:]}")
+        try:
+            pymysql.connect(host="127.0.0.1", port=port, user="windsock", password="wind").close()
+            return
+        except pymysql.err.OperationalError:
+            time.sleep(0.1)
+    pytest.fail(f"MariaDB did not answer:\n{log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="session")
+def mariadb_database(mariadb_server: str) -> Callable[[], str]:
+    """Makes an empty database a call; returns its URL. They go with the server."""
+
+    def make() -> str:
+        import pymysql
+
+        name, port = f"t{uuid.uuid4().hex[:12]}", int(mariadb_server.rsplit(":", 1)[1])
+        with pymysql.connect(host="127.0.0.1", port=port, user="windsock", password="wind") as connection:
+            connection.cursor().execute(f"CREATE DATABASE {name}")
+        return f"{mariadb_server}/{name}"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def mariadb_url(mariadb_database: Callable[[], str]) -> str:
+    """One empty database for the session: share it only between tests that do not mind."""
+    return mariadb_database()

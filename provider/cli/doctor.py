@@ -32,6 +32,7 @@ _OPTIONAL = {
     "matplotlib": "plots",
     "onnxruntime": "onnx",
     "psycopg": "postgres",
+    "pymysql": "mysql",
 }
 
 

@@ -124,6 +124,7 @@ _highest = select(func.max(_V.c.version)).where(_V.c.artifact == _A.c.name).corr
 _IDS_BY_PAIRS = select(_V.c.artifact, _V.c.digest, _V.c.id).where(_pairs(_listed))
 _look_up = Direct(_known_and_highest(_listed), fixed=_known_and_highest(unpacked))
 _insert = Direct(insert(_V).returning(_V.c.artifact, _V.c.digest, _V.c.id))  # in no order: SQLite has none to offer
+_INSERT_ONLY = insert(_V)
 _ONE = select(_V).where(_V.c.artifact == bindparam("artifact"), _V.c.version == bindparam("version"))
 _NEWEST_FIRST = (
     select(_V)
@@ -152,7 +153,7 @@ class Artifacts:
         attempts = Attempts()
 
         def work(connection: Connection) -> ArtifactVersion:
-            lock = attempts.again() or connection.dialect.name == "postgresql"
+            lock = attempts.again() or connection.dialect.name != "sqlite"
             return record_all(connection, [new], producer, lock=lock)[0][0]
 
         return self._database.write(work)
@@ -289,7 +290,15 @@ def _make(
         highest[item.artifact] = highest.get(item.artifact, 0) + 1
         values = item.model_dump(exclude={"output"})
         rows.append({**values, "version": highest[item.artifact], "producer": producer, "created_at": at})
-    numbers = {(made["artifact"], made["digest"]): made["id"] for made in _insert.rows(connection, rows)}
+    numbers = _inserted(connection, rows)
     for row in rows:
         pair = row["artifact"], row["digest"]
         known[pair] = ArtifactVersion(id=numbers[pair], **row)
+
+
+def _inserted(connection: Connection, rows: builtins.list[JSON]) -> dict[tuple[str, str], int]:
+    """Write the rows; the numbers that they got. MySQL does not return what it inserts: it is asked for it."""
+    if connection.dialect.insert_returning:
+        return {(made["artifact"], made["digest"]): made["id"] for made in _insert.rows(connection, rows)}
+    connection.execute(_INSERT_ONLY, rows)
+    return ids_by_content(connection, [(row["artifact"], row["digest"]) for row in rows])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from . import Metadata
 
 _DRIVERS = {
+    "mysql": ("mysql+pymysql", "pymysql", "mysql"),
     "postgres": ("postgresql+psycopg", "psycopg", "postgres"),
     "postgresql": ("postgresql+psycopg", "psycopg", "postgres"),
     "sqlite": ("sqlite", "sqlite3", ""),
@@ -38,7 +39,7 @@ class SqlMetadataStoreConfig(ComponentConfig):
 
 
 class SqlMetadataStore(Component):
-    """SQLite or PostgreSQL. Without options: ``[windsock] sql_alchemy_conn``."""
+    """SQLite, PostgreSQL, MySQL or MariaDB. Without options: ``[windsock] sql_alchemy_conn``."""
 
     kind = "metadata_store"
     Config = SqlMetadataStoreConfig
@@ -100,7 +101,7 @@ def connection_url(connection: Connection) -> str:
         host=connection.host,
         port=connection.port,
         database=connection.schema,
-        query=_query(connection.extra),
+        query=_query(connection.extra, driver),
     )
     return url.render_as_string(hide_password=False)
 
@@ -112,9 +113,19 @@ def safe_url(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
-def _query(extra: Any) -> dict[str, str]:
+def _query(extra: Any, driver: str) -> dict[str, str]:
     """Connection options of the driver (``sslmode``, ``connect_timeout``…), without Airflow's own extras."""
-    return {k: str(v) for k, v in extra.items() if isinstance(v, (str, int)) and k in _OPTIONS}
+    given = dict(extra)
+    if isinstance(tls := given.get("ssl"), dict):  # as Airflow's own MySQL hook reads them
+        given |= {f"ssl_{name}": value for name, value in tls.items()}
+    return {k: str(v) for k, v in given.items() if isinstance(v, (str, int)) and k in _OPTIONS[driver]}
 
 
-_OPTIONS = {"sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name", "options"}
+_OPTIONS = {
+    "postgresql+psycopg": {
+        *("sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "application_name", "options"),
+    },
+    "mysql+pymysql": {
+        *("ssl_ca", "ssl_capath", "ssl_cert", "ssl_key", "ssl_check_hostname", "connect_timeout", "read_timeout"),
+    },
+}

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import URL, Connection, RootTransaction, bindparam, func, select
+from sqlalchemy import URL, Connection, RootTransaction, bindparam, column, func, select, table
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..errors import Conflict, MetadataError, MetadataUnavailable, RecordNotFound
 from ..faults import reach
+from . import schema
 from .engine import WRITE, dispose, engine_for, parse_url, safe_url
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ ATTEMPTS = 10
 _SERIALIZATION = {"40001", "40P01", "55P03"}
 _UNIQUE = {"23505"}
 _DOWN = {"57P01", "57P02", "57P03", "53300", "08000", "08001", "08003", "08004", "08006"}
+# MySQL and MariaDB number their errors. Deadlock, lock wait, changed since read; duplicate key.
+_MYSQL_SERIALIZATION = {1020, 1205, 1213}
+_MYSQL_UNIQUE = {1062, 1586}
+# Too many connections, no access, no such database, shutting down, read-only, and all of the client's about its socket.
+_MYSQL_DOWN = {1040, 1044, 1045, 1049, 1053, 1129, 1130, 1203, 1226, 1290, 1836, 1927, 3100, 4031, *range(2000, 2060)}
 
 
 class Database:
@@ -146,8 +153,7 @@ class Database:
 
     def translated(self, error: Exception) -> MetadataError:
         """The error of our tree for one of SQLAlchemy's. Never shows a password or the values of a statement."""
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[:1]
-        detail = reason[0] if reason else type(error).__name__
+        detail = _detail(error)
         if isinstance(error, IntegrityError) and not _is_unique(error):
             return MetadataError(f"The metadata database {self.name} refuses the record: {detail}")
         if _is_unique(error) or _is_serialization(error):
@@ -173,21 +179,47 @@ def _state(error: Exception | None) -> str:
     return getattr(getattr(error, "orig", None), "sqlstate", None) or ""
 
 
+def _code(error: Exception | None) -> int | None:
+    """MySQL's number of the error; None for the errors of the others."""
+    cause = getattr(error, "orig", None)
+    if cause is None or not type(cause).__module__.startswith("pymysql"):
+        return None
+    first = cause.args[0] if cause.args else 0
+    return first if isinstance(first, int) else 0
+
+
+def _detail(error: Exception) -> str:
+    """The first line of what the database says, without the values that MySQL puts into it."""
+    cause = getattr(error, "orig", None) or error
+    if _code(error) is not None and len(cause.args) > 1:
+        text = re.sub(r"entry '.*' for key", "entry for key", str(cause.args[1]), flags=re.DOTALL)
+    else:
+        text = str(cause)
+    lines = text.strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def _text(error: Exception | None) -> str:
     return str(getattr(error, "orig", None) or error).lower()
 
 
 def _is_unique(error: Exception) -> bool:
+    if _code(error) is not None:
+        return _code(error) in _MYSQL_UNIQUE
     return _state(error) in _UNIQUE or (isinstance(error, IntegrityError) and "unique constraint" in _text(error))
 
 
 def _is_serialization(error: Exception) -> bool:
+    if _code(error) is not None:
+        return _code(error) in _MYSQL_SERIALIZATION
     return _state(error) in _SERIALIZATION or "database is locked" in _text(error)
 
 
 def _is_down(error: Exception) -> bool:
     if isinstance(error, PoolTimeout) or getattr(error, "connection_invalidated", False) or _state(error) in _DOWN:
         return True
+    if _code(error) is not None:
+        return _code(error) in _MYSQL_DOWN
     name = type(getattr(error, "orig", error)).__name__
     text = _text(error)
     # psycopg reports a refused connection without a state; SQLite reports everything about its file as text.
@@ -218,6 +250,8 @@ class PerDialect:
         if statement is None:
             if dialect == "postgresql":
                 from sqlalchemy.dialects.postgresql import insert
+            elif dialect == "mysql":
+                from .mysql import insert  # type: ignore[assignment]
             else:
                 from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
             # SQLAlchemy forgets how many rows an INSERT met, unless told not to.
@@ -227,13 +261,19 @@ class PerDialect:
 
 
 _ORDERED = select(func.pg_advisory_xact_lock(bindparam("space"), bindparam("log")))
+_REVISION = table(schema.VERSION_TABLE, column("version_num"))
+_ONE_ROW = select(_REVISION).with_for_update()
 
 
 def in_order(connection: Connection, log: int) -> None:
     """Make the numbers of an append-only table appear in the order in which they commit.
 
     A sensor asks "what is new after number 41". Without this, PostgreSQL may show 43 before 42 commits, and 42 would
-    never be seen. SQLite has one writer and is in order by itself.
+    never be seen. SQLite has one writer and is in order by itself. MySQL's named locks belong to a session and not to a
+    transaction; what is held until the commit is the lock of a row, and the one row that is always there is the
+    schema's revision: one lock for all logs.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(_ORDERED, {"space": 0x57494E44, "log": log})
+    elif connection.dialect.name == "mysql":
+        connection.execute(_ONE_ROW)

@@ -65,7 +65,7 @@ _R, _K, _C = schema.drift_report, schema.drift_consumer, schema.drift_claim
 _REPORT = select(*(column for column in _R.c if column.name != "key"))
 _BY_KEY = _REPORT.where(_R.c.key == bindparam("key"))
 _BY_ID = _REPORT.where(_R.c.id == bindparam("report"))
-_INSERT = insert(_R).returning(_R.c.id)
+_INSERT = insert(_R)
 _ENSURE_CONSUMER = PerDialect(lambda insert: insert(_K).on_conflict_do_nothing())
 _LOCK_CONSUMER = select(_K.c.claimed_at).where(_K.c.name == bindparam("consumer")).with_for_update()
 _CLAIM = select(_C.c.claimant).where(_C.c.consumer == bindparam("consumer"), _C.c.report == bindparam("report"))
@@ -89,9 +89,10 @@ class Drift:
             if row is not None:
                 return DriftReport(**row)
             values = {**new.model_dump(), "created_at": now()}
-            number = connection.execute(_INSERT, {**values, "key": new.key}).scalar_one()
+            key = connection.execute(_INSERT, {**values, "key": new.key}).inserted_primary_key
+            assert key is not None
             reach("metadata.drift.record")
-            return DriftReport(id=number, **values)
+            return DriftReport(id=key[0], **values)
 
         return self._database.write(work)
 

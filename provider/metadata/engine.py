@@ -24,6 +24,11 @@ BUSY_TIMEOUT_MS = 60_000
 WRITE = "windsock_write"
 """Execution option of a connection that is going to write."""
 
+_URLS = (
+    "Write sqlite:////folder/windsock.db, postgresql://user:password@host:5432/database or "
+    "mysql://user:password@host:3306/database."
+)
+
 _engines: dict[tuple[int, URL], Engine] = {}
 _lock = threading.Lock()
 
@@ -46,7 +51,7 @@ def parse_url(text: str) -> URL:
     except (ArgumentError, ValueError):
         raise SettingInvalid(
             "[windsock] sql_alchemy_conn is no database URL.",
-            hint="Write sqlite:////folder/windsock.db or postgresql://user:password@host:5432/database.",
+            hint=_URLS,
         ) from None
     backend = url.get_backend_name()
     if backend == "sqlite":
@@ -60,9 +65,12 @@ def parse_url(text: str) -> URL:
         return url.set(drivername="sqlite", database=str(Path(url.database).expanduser().absolute()))
     if backend in {"postgresql", "postgres"}:
         return url.set(drivername="postgresql+psycopg")
+    if backend in {"mysql", "mariadb"}:
+        return url.set(drivername="mysql+pymysql")
     raise SettingInvalid(
-        f"[windsock] sql_alchemy_conn names a database of kind {backend!r}; SQLite and PostgreSQL are supported.",
-        hint="Write sqlite:////folder/windsock.db or postgresql://user:password@host:5432/database.",
+        f"[windsock] sql_alchemy_conn names a database of kind {backend!r}; SQLite, PostgreSQL, MySQL and MariaDB are "
+        "supported.",
+        hint=_URLS,
     )
 
 
@@ -100,7 +108,10 @@ def _create(url: URL) -> Engine:
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+    is_mysql = url.get_backend_name() == "mysql"
     try:
+        if is_mysql:
+            return _create_mysql(url, options)
         connect = {} if "connect_timeout" in url.query else {"connect_timeout": 10}
         return create_engine(
             url, max_overflow=20, pool_recycle=1800, connect_args={**connect, "application_name": "windsock"}, **options
@@ -108,8 +119,16 @@ def _create(url: URL) -> Engine:
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"The metadata database {safe_url(url)} needs {error.name}.",
-            hint="Run: pip install 'airflow-provider-windsock[postgres]'",
+            hint=f"Run: pip install 'airflow-provider-windsock[{'mysql' if is_mysql else 'postgres'}]'",
         ) from None
+
+
+def _create_mysql(url: URL, options: dict[str, Any]) -> Engine:
+    from .mysql import DRIVER, begin_when_writing
+
+    engine = create_engine(url.set(drivername=DRIVER), max_overflow=20, pool_recycle=1800, **options)
+    begin_when_writing(engine, WRITE)
+    return engine
 
 
 def _make_folder(url: URL) -> None:

@@ -5,16 +5,26 @@ Alembic is imported here, inside the functions, and nowhere else: opening a data
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
+from ..errors import MetadataUnavailable
 from . import schema
 from .database import Database
 from .state import SchemaState, current
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+_LOCK = "CONCAT('windsock.', SHA1(DATABASE()))"  # MySQL's names of locks are the server's, and end at 64 characters
+_PATIENCE_S = 600
 
 
 def check(url: str) -> SchemaState:
@@ -33,13 +43,17 @@ def upgrade(url: str, revision: str = "head") -> str:
     """Bring the database to ``revision``; returns the revision that it has then.
 
     Idempotent; safe when several processes call it at once. Each call is one transaction: it is at the new revision or
-    at the old one, never between. Raises ``MetadataUnavailable``.
+    at the old one, never between. On MySQL, which commits each change of a schema at once, a call that was cut off is
+    finished by the next one. Raises ``MetadataUnavailable``.
     """
     return _migrate(url, "upgrade", revision) or ""
 
 
 def downgrade(url: str, revision: str) -> str | None:
-    """Bring the database back to ``revision`` (``base``: no tables, **no data**)."""
+    """Bring the database back to ``revision`` (``base``: no tables, **no data**).
+
+    Rows are kept as far as the older schema has a place for them. Only an older Windsock works with what comes out.
+    """
     return _migrate(url, "downgrade", revision)
 
 
@@ -51,18 +65,36 @@ def _migrate(url: str, command: str, revision: str) -> str | None:
     database = Database(url)
     try:
         prepare(database)
-        with database.transaction() as connection:
-            lock(connection)
+        with database.transaction() as connection, alone(connection):
             getattr(commands, command)(_config(connection), revision)
     except DBAPIError as error:
         raise database.translated(error) from None
     return current(database)
 
 
-def lock(connection: Any) -> None:
-    """Let one process at a time change the schema. SQLite's write transaction does that by itself."""
-    if connection.dialect.name == "postgresql":
+@contextmanager
+def alone(connection: Connection) -> Iterator[None]:
+    """Let one process at a time change the schema. SQLite's write transaction does that by itself.
+
+    PostgreSQL holds the lock until the transaction ends; MySQL's transaction ends at the first change, so there it is
+    a lock of the session.
+    """
+    dialect = connection.dialect.name
+    if dialect == "postgresql":
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(1464421956, 0)")
+    if dialect != "mysql":
+        yield
+        return
+    if connection.exec_driver_sql(f"SELECT GET_LOCK({_LOCK}, {_PATIENCE_S})").scalar() != 1:
+        raise MetadataUnavailable(
+            f"Another process has been changing the schema of the metadata database for {_PATIENCE_S} s.",
+            hint="Wait for it, then: windsock db check",
+        )
+    try:
+        yield
+    finally:
+        if not connection.invalidated:
+            connection.exec_driver_sql(f"SELECT RELEASE_LOCK({_LOCK})")
 
 
 def _config(connection: Any) -> Any:

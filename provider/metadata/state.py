@@ -38,11 +38,17 @@ def current(database: Database) -> str | None:
         with engine_for(database.url).connect() as connection:
             return connection.execute(_VERSION).scalar()
     except (OperationalError, ProgrammingError) as error:
-        if getattr(error.orig, "sqlstate", None) == "42P01" or "no such table" in str(error.orig):
+        if _no_table(error):
             return None
         raise database.translated(error) from None
     except DBAPIError as error:
         raise database.translated(error) from None
+
+
+def _no_table(error: DBAPIError) -> bool:
+    """Whether the table is missing, in the words of PostgreSQL, SQLite and MySQL."""
+    cause: Any = error.orig
+    return getattr(cause, "sqlstate", None) == "42P01" or "no such table" in str(cause) or cause.args[:1] == (1146,)
 
 
 def ensure(database: Database) -> None:

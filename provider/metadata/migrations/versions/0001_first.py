@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from windsock.provider.metadata.columns import JsonObject, Key, Name, Number, Serial, UtcDateTime
+from windsock.provider.metadata.columns import JsonObject, Key, Name, Number, Serial, Source, Text, UtcDateTime
 
 revision = "0001"
 down_revision = None
@@ -84,7 +84,7 @@ def _audit_event() -> None:
         sa.Column("subject", sa.String(length=250), nullable=False),
         sa.Column("before", JsonObject, nullable=True),
         sa.Column("after", JsonObject, nullable=True),
-        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("reason", Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_windsock_audit_event")),
         sqlite_autoincrement=True,
     )
@@ -135,7 +135,7 @@ def _model() -> None:
     op.create_table(
         "windsock_model",
         sa.Column("name", Name, nullable=False),
-        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("description", Text(), nullable=True),
         sa.Column("created_at", UtcDateTime, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_windsock_model")),
     )
@@ -185,7 +185,7 @@ def _alias_event() -> None:
         sa.Column("from_version", sa.Integer(), nullable=True),
         sa.Column("to_version", sa.Integer(), nullable=True),
         sa.Column("actor", sa.String(length=250), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("reason", Text(), nullable=True),
         sa.Column("gates", JsonObject, nullable=False),
         sa.Column("run", Key, nullable=True),
         sa.Column("at", UtcDateTime, nullable=False),
@@ -249,7 +249,7 @@ def _step_run() -> None:
         sa.Column(
             "metrics", JsonObject, nullable=False, comment="the last value of each; the series is in windsock_metric"
         ),
-        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("error", Text(), nullable=True),
         sa.Column("started_at", UtcDateTime, nullable=False),
         sa.Column("ended_at", UtcDateTime, nullable=True),
         sa.ForeignKeyConstraint(["run"], ["windsock_run.id"], name=op.f("fk_windsock_step_run_run")),
@@ -351,9 +351,9 @@ def _model_version() -> None:
         sa.Column("example", JsonObject, nullable=True),
         sa.Column("run", Key, nullable=True),
         sa.Column("step_run", Key, nullable=True),
-        sa.Column("source", sa.String(length=750), nullable=True),
+        sa.Column("source", Source, nullable=True),
         sa.Column("requirements", JsonObject, nullable=False),
-        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("description", Text(), nullable=True),
         sa.Column("tags", JsonObject, nullable=False),
         sa.Column("created_by", sa.String(length=250), nullable=True),
         sa.Column("created_at", UtcDateTime, nullable=False),
@@ -437,7 +437,7 @@ def _deployment_event() -> None:
         sa.Column("from_version", sa.Integer(), nullable=True),
         sa.Column("to_version", sa.Integer(), nullable=True),
         sa.Column("actor", sa.String(length=250), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("reason", Text(), nullable=True),
         sa.Column("at", UtcDateTime, nullable=False),
         sa.ForeignKeyConstraint(
             ["deployment"], ["windsock_deployment.name"], name=op.f("fk_windsock_deployment_event_deployment")
