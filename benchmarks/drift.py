@@ -179,7 +179,7 @@ def _cpu(work: Any) -> float:
 
 
 def run_child(name: str, *arguments: str, work: Path) -> dict[str, Any]:
-    """The child's answer with ``cpu`` (seconds, whole process) and ``peak`` (MB)."""
+    """The child's answer with ``cpu`` (seconds, whole process) and ``peak`` (MB, its own)."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPYCACHEPREFIX"] = str((work / "pycache").resolve())
     command = [sys.executable, str(Path(__file__).resolve()), name, *arguments]
@@ -191,7 +191,15 @@ def run_child(name: str, *arguments: str, work: Path) -> dict[str, Any]:
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
     answer: dict[str, Any] = json.loads(output)
-    return answer | {"cpu": usage.ru_utime + usage.ru_stime, "peak": usage.ru_maxrss / 1024}
+    return answer | {"cpu": usage.ru_utime + usage.ru_stime}
+
+
+def own_peak() -> float:
+    """MB. Not ``ru_maxrss``: that starts with what the parent had when it started this process."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("VmHWM")
 
 
 # The measurements ---------------------------------------------------------------------------------------------------
@@ -297,4 +305,5 @@ def _ratio(name: str, value: float, baseline: float, limit: float, unit: str) ->
 
 if __name__ == "__main__":
     children = {"check": child_check, "baseline": child_baseline, "decode": child_decode, "small": child_small}
-    print(json.dumps(children[sys.argv[1]](*sys.argv[2:])))
+    answer = children[sys.argv[1]](*sys.argv[2:])
+    print(json.dumps(answer | {"peak": own_peak()}))
