@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from .columns import JsonObject, Key, Name, Number, Serial, Source, Text, UtcDateTime
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision that this code works with; the last of ``migrations/versions``."""
 
 VERSION_TABLE = "windsock_alembic_version"
@@ -347,4 +347,15 @@ tombstone = Table(
     Column("since", UtcDateTime, nullable=False),
     Column("owner", Key),
     Index("ix_windsock_tombstone_state", "state", "since", "blob"),
+)
+
+# What a caller over REST was answered, so that a call repeated after a cut connection happens once.
+call = Table(
+    "windsock_call",
+    metadata,
+    Column("key", Key, primary_key=True),
+    Column("method", String(80), nullable=False),
+    Column("answer", JsonObject),
+    Column("at", UtcDateTime, nullable=False),
+    Index("ix_windsock_call_at", "at"),
 )
