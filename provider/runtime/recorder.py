@@ -242,10 +242,11 @@ class MetadataRecorder:
             try:
                 return action(self._connect())
             except MetadataUnavailable as error:
-                if time.monotonic() + pause >= limit:
+                left = limit - time.monotonic()
+                if left <= 0:
                     raise _gave_up(error, what) from None
                 _LOG.warning("cannot %s the step yet, trying again in %.1f s: %s", what, pause, error_line(error))
-            time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers, no secret
+            time.sleep(min(left, pause * random.uniform(0.8, 1.2)))  # noqa: S311 - spreads workers, no secret
             pause = min(pause * 2, 5.0)
 
 
