@@ -9,7 +9,9 @@ here on those five methods, so a new kind of storage is a short file:
 - **Folders** are stored file by file below ``<key>/`` and exist from the moment that their manifest ``<key>.tree``
   does: it is written last, and it is what the artifact's URI names.
 
-What it does not do: collect garbage, encrypt, or find out which artifact a blob belongs to (metadata knows).
+With ``encryption`` among its options any store becomes an encrypted one (:mod:`.encrypted`).
+
+What it does not do: collect garbage, or find out which artifact a blob belongs to (metadata knows).
 """
 
 from __future__ import annotations
@@ -20,15 +22,17 @@ import uuid
 from abc import abstractmethod
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
-from ..component import CheckResult, Component
+from pydantic import Field
+
+from ..component import CheckResult, Component, ComponentConfig, ComponentContext, validated
 from ..errors import ArtifactError, ArtifactNotFound, StoreUnavailable
 from ..faults import reach
-from .digests import files_of, folder_manifest, hex_of, read_manifest
+from .digests import HashingFile, files_of, folder_manifest, hex_of, read_manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 TREE = ".tree"
 """Ending of a folder's manifest, and so of a folder artifact's URI."""
@@ -38,6 +42,21 @@ def object_key(digest: str, extension: str = "") -> str:
     """Where content of that digest lives: ``objects/ab/ab12….npy``. The fan-out keeps local folders small."""
     digits = hex_of(digest)
     return f"objects/{digits[:2]}/{digits}{extension}"
+
+
+class EncryptionConfig(ComponentConfig):
+    """``encryption`` of an artifact store: nothing is stored any more that is not sealed on this side.
+
+    ``key``: where the key-encryption key is, an Airflow connection or ``aws-kms://…`` (``provider/security/keys.py``).
+    ``previous``: where older ones are, which still open what they closed. ``allow_unencrypted``: read what was stored
+    before; say false when there is nothing of it, then a file that somebody else put there is refused.
+    ``previews``: keep first rows and statistics of artifacts in the metadata database, where they are not encrypted.
+    """
+
+    key: str = Field(min_length=1)
+    previous: tuple[str, ...] = ()
+    allow_unencrypted: bool = True
+    previews: bool = True
 
 
 class ArtifactStore(Component):
@@ -51,6 +70,19 @@ class ArtifactStore(Component):
     kind: ClassVar[str] = "artifact_store"
     memory_map = False
     """Whether the files of :meth:`local_path` may be mapped: they are never truncated while somebody reads."""
+
+    @classmethod
+    def from_mapping(cls, options: Mapping[str, Any], context: ComponentContext | None = None) -> Component:
+        """The store of a stack file; with ``encryption`` among its options, an encrypted store over it."""
+        given = dict(options)
+        encryption = given.pop("encryption", None)
+        store = super().from_mapping(given, context)
+        if encryption is None:
+            return store
+        from .encrypted import EncryptedArtifactStore
+
+        config = validated(EncryptionConfig, encryption, f"{cls.kind} {cls.__name__}", "encryption")
+        return EncryptedArtifactStore(cast("ArtifactStore", store), config)
 
     @property
     @abstractmethod
@@ -176,6 +208,33 @@ class ArtifactStore(Component):
         )
 
     # ------------------------------------------------------------------ for saving and subclasses
+
+    def content_key(self, digest: str, extension: str = "") -> str:
+        """The key under which content of that digest is committed."""
+        return object_key(digest, extension)
+
+    def writer(self, path: Path, extension: str = "") -> HashingFile:
+        """A file to write content into, at a path of :meth:`stage`; it is committed under :meth:`content_key`."""
+        return HashingFile(path)
+
+    def is_encrypted(self, uri: str) -> bool:
+        """Whether what lies there has to be opened with a key."""
+        return False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether reading twice costs no network."""
+        return self.local_path("objects") is not None
+
+    def describe(self) -> dict[str, Any]:
+        """How another process builds this store: ``build_store``. Connection ids, and never a secret."""
+        cls = type(self)
+        return {"class": f"{cls.__module__}:{cls.__qualname__}", "config": self.config.model_dump(mode="json")}
+
+    def connections(self) -> tuple[str, ...]:
+        """Ids of the Airflow connections that another process needs to use this store."""
+        connection = getattr(self.config, "connection", None)
+        return (connection,) if connection else ()
 
     @contextmanager
     def stage(self) -> Iterator[Path]:

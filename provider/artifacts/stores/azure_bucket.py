@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..digests import digest_bytes, hex_of
-from .transfers import UploadLost
+from .transfers import UploadLost, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,18 +54,21 @@ class AzureBucket:
         return int((await self._properties(key)).size)
 
     async def get(self, key: str, start: int, stop: int) -> tuple[bytes, int]:
-        with _errors():
-            stream = await self.blob(key).download_blob(offset=start, length=stop - start, **_PATIENCE)
-            data: bytes = await stream.readall()
+        try:
+            with _errors():
+                stream = await self.blob(key).download_blob(offset=start, length=stop - start, **_PATIENCE)
+                data: bytes = await stream.readall()
+        except Exception as error:
+            if status_of(error) == 416:  # no byte there: the blob is empty
+                return b"", await self.size(key)
+            raise
         total = str(stream.properties.content_range or "").rpartition("/")[2]
         return data, int(total) if total.isdigit() else len(data)
 
     async def put(self, key: str, data: bytes, *, create: bool, writer: str | None = None) -> None:
         noted = {"metadata": {_WRITER: writer}} if writer else {}
         with _errors():
-            await self.blob(key).upload_blob(
-                data, overwrite=not create, length=len(data), max_single_put_size=5 << 30, **noted, **_PATIENCE
-            )
+            await self.blob(key).upload_blob(data, overwrite=not create, length=len(data), **noted, **_PATIENCE)
 
     async def writer(self, key: str) -> str | None:
         found: str | None = ((await self._properties(key)).metadata or {}).get(_WRITER)
@@ -123,7 +126,7 @@ class AzureUpload:
         from azure.storage.blob import BlobBlock
 
         blocks = [BlobBlock(self._sent[number]) for number in sorted(self._sent)]
-        condition = {"etag": "*", "match_condition": MatchConditions.IfMissing} if create else {}
+        condition = {"match_condition": MatchConditions.IfMissing} if create else {}
         with _errors():
             await self._blob.commit_block_list(blocks, **condition, **_PATIENCE)
 

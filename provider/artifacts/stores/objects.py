@@ -60,7 +60,7 @@ class ObjectStoreConfig(ComponentConfig):
     prefix: str = ""
     connection: str | None = None
     concurrency: int = Field(16, ge=1, le=256)
-    part_size: int = Field(8 << 20, ge=5 << 20, le=1 << 30)
+    part_size: int = Field(8 << 20, ge=5 << 20, le=64 << 20)
     retries: int = Field(6, ge=0, le=20)
     conditional_writes: bool = True
 
