@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -46,6 +46,9 @@ class ComponentConfig(BaseModel):
     """Base of every component's configuration: frozen, and a key that it does not know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+C = TypeVar("C", bound=ComponentConfig)
 
 
 @dataclass(frozen=True)
@@ -100,15 +103,7 @@ class Component(ABC):  # noqa: B024 - the abstract methods are those of each kin
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any], context: ComponentContext | None = None) -> Component:
         """Build one from what stands in a YAML file. Raises ``ComponentInvalid``, naming the key."""
-        try:
-            config = cls.Config.model_validate(dict(options))
-        except ValidationError as error:
-            problems = "; ".join(_problem(cls.Config, e) for e in error.errors())
-            raise ComponentInvalid(
-                f"{cls.kind} {cls.__name__} is configured wrongly: {problems}",
-                fields=[".".join(map(str, e["loc"])) for e in error.errors()],
-            ) from None
-        return cls(config, context)
+        return cls(validated(cls.Config, dict(options), f"{cls.kind} {cls.__name__}"), context)
 
     @property
     def context(self) -> ComponentContext:
@@ -119,6 +114,18 @@ class Component(ABC):  # noqa: B024 - the abstract methods are those of each kin
     def check(self) -> CheckResult:
         """Prove with a real round trip that the component works. Never raises for an outage; reports it."""
         return CheckResult(ok=True, detail="nothing to check")
+
+
+def validated(config: type[C], options: Any, what: str, below: str = "") -> C:
+    """A configuration from what stands in a YAML file, ``below`` that key. Raises ``ComponentInvalid``."""
+    try:
+        return config.model_validate(options)
+    except ValidationError as error:
+        problems = "; ".join(_problem(config, e) for e in error.errors())
+        raise ComponentInvalid(
+            f"{what} is configured wrongly{f' in {below}' if below else ''}: {problems}",
+            fields=[".".join(map(str, (below, *e["loc"]) if below else e["loc"])) for e in error.errors()],
+        ) from None
 
 
 def _problem(config: type[ComponentConfig], error: Any) -> str:

@@ -151,7 +151,7 @@ class HashingFile:
         for start in range(0, view.nbytes, _CHUNK):
             chunk = view[start : start + _CHUNK]
             self._hasher.update(chunk)
-            _write_all(self._fd, chunk)
+            write_all(self._fd, chunk)
             if start == 0:
                 reach("artifacts.save.half_written")
         self.size += view.nbytes
@@ -197,7 +197,7 @@ class HashingFile:
         self.close()
 
 
-def _write_all(fd: int, view: memoryview) -> None:
+def write_all(fd: int, view: memoryview) -> None:
     written = os.write(fd, view)
     while written < view.nbytes:
         written += os.write(fd, view[written:])

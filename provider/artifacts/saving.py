@@ -11,7 +11,6 @@ import errno
 import mmap
 import os
 import stat
-import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -21,7 +20,6 @@ from ..errors import ArtifactCorrupted, ArtifactNotFound, MaterializerNotFound, 
 from .digests import (
     BackgroundDigest,
     Hasher,
-    HashingFile,
     copy_stream,
     digest_bytes,
     digest_file,
@@ -31,7 +29,9 @@ from .digests import (
 )
 from .materializers.base import BufferMaterializer, LoadRequest, Materializer, StreamMaterializer
 from .materializers.choose import materializer_for, materializer_named, materializer_of, public_name
-from .store import TREE, ArtifactStore, object_key
+from .private import PrivateFolder
+from .store import TREE, ArtifactStore
+from .unsealing import NEEDS_A_FILE, load_encrypted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -70,12 +70,12 @@ def save(
     with store.stage() as path:
         try:
             try:
-                digest, size, manifest, facts = _write(materializer, value, path)
+                digest, size, manifest, facts = _write(materializer, value, path, store)
             except MaterializerNotFound:  # it knows the type, but not what this value holds
                 if not allow_pickle or materializer.name == "pickle":
                     raise
                 materializer = materializer_named("pickle")
-                digest, size, manifest, facts = _write(materializer, value, path)
+                digest, size, manifest, facts = _write(materializer, value, path, store)
         except OSError as error:
             if error.errno not in _NO_SPACE:
                 raise
@@ -86,16 +86,18 @@ def save(
             ) from error
         extension = materializer.extension_of(value)
         if manifest is None:
-            uri = store.commit(path, object_key(digest, extension))
+            uri = store.commit(path, store.content_key(digest, extension))
         else:
-            uri = store.commit_folder(path, object_key(digest, extension + TREE), manifest)
+            uri = store.commit_folder(path, store.content_key(digest, extension + TREE), manifest)
     return StoredArtifact(uri, digest, size, public_name(type(value)), materializer.name, facts)
 
 
-def _write(materializer: Materializer, value: Any, path: Path) -> tuple[str, int, bytes | None, dict[str, Any]]:
+def _write(
+    materializer: Materializer, value: Any, path: Path, store: ArtifactStore
+) -> tuple[str, int, bytes | None, dict[str, Any]]:
     """Digest, size and, of a folder, manifest of what the materializer wrote; and what is to be known about it."""
     if isinstance(materializer, StreamMaterializer):
-        with HashingFile(path) as file:
+        with store.writer(path, materializer.extension_of(value)) as file:
             materializer.write(value, file)
         return file.digest, file.size, None, {**materializer.describe(value), **file.facts}
     materializer.save(value, path)
@@ -128,6 +130,10 @@ def load(
             hint="If you trust who wrote it, allow pickle for the step that reads it: @step(pickle=True)",
             uri=ref["uri"],
         )
+    if store.is_encrypted(str(ref["uri"])):
+        value = load_encrypted(materializer, request, ref, store, verify=verify)
+        if value is not NEEDS_A_FILE:
+            return value
     with ExitStack() as stack:
         path = stack.enter_context(localized(ref, store, verify=verify, keep=materializer.name == "path"))
         if isinstance(materializer, BufferMaterializer) and (size := _size_for_memory(materializer, path)) is not None:
@@ -260,14 +266,9 @@ def _fetch(store: ArtifactStore, uri: str, path: Path, expected: Mapping[str, An
 
 @contextmanager
 def _temporary(keep: bool) -> Iterator[Path]:
-    folder = tempfile.TemporaryDirectory(prefix="windsock-")
-    if keep:
-        _kept.append(folder)
-        yield Path(folder.name)
-    else:
-        with folder as name:
-            yield Path(name)
-
-
-_kept: list[tempfile.TemporaryDirectory[str]] = []
-"""Copies whose paths were handed out; removed when the process ends."""
+    folder = PrivateFolder()
+    try:
+        yield folder.path
+    finally:
+        if not keep:  # its path was handed out: it goes when the process ends
+            folder.remove()

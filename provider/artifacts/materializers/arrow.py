@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ...errors import ArtifactCorrupted, ArtifactNotFound, MaterializerNotFound, MissingExtra, did_you_mean
 from .base import BufferMaterializer, LoadRequest
@@ -44,6 +44,7 @@ class ArrowMaterializer(BufferMaterializer):
     name = "arrow"
     extension = ".arrow"
     in_memory_below = _SMALL
+    reads_files = True
 
     def to_table(self, value: Any) -> tuple[Any, str]:
         """The Arrow table and the recorded type."""
@@ -91,6 +92,12 @@ class ArrowMaterializer(BufferMaterializer):
 
         # Read, not mapped: mapped pages would count as this process's memory beside the table made of them.
         with pa.OSFile(str(path)) as source:
+            return read_table(source, request.columns)
+
+    def load_file(self, file: BinaryIO, request: LoadRequest) -> Any:
+        import pyarrow as pa
+
+        with pa.PythonFile(file, mode="r") as source:
             return read_table(source, request.columns)
 
     def open(self, path: Path, request: LoadRequest) -> Any:
@@ -157,6 +164,7 @@ class PolarsMaterializer(ArrowMaterializer):
 
     name = "polars"
     in_memory_below = 0
+    reads_files = False
 
     def to_table(self, value: Any) -> tuple[Any, str]:
         import polars as pl

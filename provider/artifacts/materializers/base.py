@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from ..digests import HashingFile
 
@@ -53,6 +53,9 @@ class Materializer(ABC):
     unsafe: ClassVar[bool] = False
     """Loading may run code that is in the file: needs ``allow_pickle`` and a matching digest."""
 
+    reads_files: ClassVar[bool] = False
+    """Whether :meth:`load_file` is there: an encrypted value is then read without a decrypted file."""
+
     @abstractmethod
     def save(self, value: Any, path: Path) -> None:
         """Write the value to ``path``. Raises ``MaterializerNotFound`` if this very value cannot be stored."""
@@ -60,6 +63,10 @@ class Materializer(ABC):
     @abstractmethod
     def load(self, path: Path, request: LoadRequest) -> Any:
         """The value again. ``path`` is read-only and may vanish after the call, unless the value is the path."""
+
+    def load_file(self, file: BinaryIO, request: LoadRequest) -> Any:
+        """The value of an open file that seeks; for formats that can do without a path."""
+        raise NotImplementedError
 
     def open(self, path: Path, request: LoadRequest) -> Any:
         """The value, memory-mapped or lazy where the format can; by default the same as :meth:`load`."""
