@@ -4,31 +4,31 @@ Each column gets ``count`` and ``nulls``; numbers get ``min``, ``max``, ``mean``
 times get ``min`` and ``max``; categories how many there are. Values that are no number or infinite are counted
 (``not_finite``) and left out. The bins are those of some thousand rows spread over the table.
 
-It must cost next to nothing beside writing: a block of rows at a time is copied into a matrix that stays in the
-processor's cache, and all numeric columns are summed up at once. Tables with more than some million values are read
-in evenly spread blocks, and ``sampled`` says how many rows that were. What it does not do: quantiles, distinct values,
-text.
+It must cost next to nothing beside writing: what is summed up stays in the processor's cache, small tables all columns
+at once. Of tables with more than some million values, mean, std and histogram are those of evenly spread blocks, and
+``sampled`` says how many rows that were. What it does not do: quantiles, distinct values, text.
 """
 
 from __future__ import annotations
 
 import math
 from contextlib import suppress
+from functools import lru_cache
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 COLUMNS = 100
 """Columns that are looked at: a wide table's statistics must not outgrow its other metadata."""
-_VALUES = 1 << 23
+BATCH = 1 << 16
+_VALUES = 1 << 22
 """More values than this are sampled."""
 _IN_BACKGROUND = 1 << 20
-_BLOCK = 1 << 16
 _LONG = 1 << 13
 _BINS = 20
-_PIECE = 512
+_PIECE = 256
 _PIECES = 16
 _EXACT = 1 << 53
 
@@ -36,61 +36,70 @@ _EXACT = 1 << 53
 class Statistics:
     """The statistics of batches of one schema, added one after the other. Not thread-safe.
 
-    ``stride`` reads one block of that many; null counts and rows are exact all the same.
+    ``stride`` sums up one batch of that many; counts, nulls, min and max are exact all the same.
     """
 
     def __init__(self, schema: Any, stride: int = 1) -> None:
         import numpy as np
 
-        self._fields = [schema.field(i) for i in range(min(len(schema), COLUMNS))]
-        self._readers = [_reader(field.type) for field in self._fields]
-        self._numeric = [i for i, reader in enumerate(self._readers) if reader is not None]
+        self._fields = list(schema)[:COLUMNS]
+        self._kinds = [_kind(field.type) for field in self._fields]
+        self._numeric = [i for i, kind in enumerate(self._kinds) if kind.reader is not None]
         self._stride = stride
-        count = len(self._numeric)
-        self.rows = 0
-        self._read = 0
+        self._batches = 0
+        self.rows = self._read = 0
         self._nulls = [0] * len(self._fields)
         self._categories: dict[int, int] = {}
+        count = len(self._numeric)
         self._shift: Any = None
         self._lows, self._highs = np.full(count, math.inf), np.full(count, -math.inf)
         self._counts, self._odd = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._sums, self._squares = np.zeros(count), np.zeros(count)
         self._pieces: list[Any] = []
-        self._seen, self._every = 0, 1
+        self._every = 1
 
     def add(self, batch: Any) -> None:
-        """Take in a ``RecordBatch``."""
+        """Take in a ``RecordBatch`` of at most ``BATCH`` rows."""
         rows = batch.num_rows
         self.rows += rows
         columns = batch.columns[: len(self._fields)]
-        for i, column in enumerate(columns):
+        for i, (column, kind) in enumerate(zip(columns, self._kinds, strict=True)):
             self._nulls[i] += column.null_count
-            if hasattr(column, "dictionary"):
+            if kind.categories:
                 self._categories[i] = max(self._categories.get(i, 0), len(column.dictionary))
+        self._batches += 1
+        whole = (self._batches - 1) % self._stride == 0
+        self._read += rows if whole else 0
         if not rows or not self._numeric:
-            self._read += rows
             return
         import numpy as np
 
-        arrays = [self._readers[i](columns[i]) for i in self._numeric]  # type: ignore[misc]  # numeric: has a reader
-        self._keep_piece(np, arrays, rows)
+        arrays = [self._kinds[i].reader(columns[i]) for i in self._numeric]  # type: ignore[misc]  # numeric: it has one
         with np.errstate(all="ignore"):
-            if self._shift is None:
-                self._shift = _shift(np, np.array([array[:_PIECE] for array in arrays], dtype=np.float64))
-            if rows >= _LONG:
-                self._add_long(np, arrays, rows)
+            if whole:
+                self._add_whole(np, arrays, rows)
             else:
-                self._read += rows
-                self._block(np, np.array(arrays, dtype=np.float64), slice(None))
+                self._add_limits(np, arrays)
 
-    def _add_long(self, np: Any, arrays: list[Any], rows: int) -> None:
-        """Column by column, in blocks that stay in the processor's cache, without a copy where that is possible."""
-        for start in range(0, rows, _BLOCK * self._stride):
-            stop = min(start + _BLOCK, rows)
-            self._read += stop - start
-            for i, array in enumerate(arrays):
-                block = np.asarray(array[start:stop], dtype=np.float64)
-                self._block(np, block.reshape(1, -1), slice(i, i + 1))
+    def _add_whole(self, np: Any, arrays: list[Any], rows: int) -> None:
+        self._keep_piece(np, arrays, rows)
+        if self._shift is None:
+            self._shift = _shift(np, self._pieces[0][:, :64])
+        if rows < _LONG:
+            self._block(np, np.array(arrays, dtype=np.float64), slice(None))
+            return
+        for i, array in enumerate(arrays):  # one by one: a copy of them all would cost more than the sums
+            self._block(np, np.asarray(array, dtype=np.float64).reshape(1, -1), slice(i, i + 1))
+
+    def _add_limits(self, np: Any, arrays: list[Any]) -> None:
+        for i, array in enumerate(arrays):
+            low, high = array.min(), array.max()
+            if not (np.isfinite(low) and np.isfinite(high)):
+                good = array[np.isfinite(array)]
+                if not len(good):
+                    continue
+                low, high = good.min(), good.max()
+            self._lows[i], self._highs[i] = min(self._lows[i], low), max(self._highs[i], high)
 
     def _block(self, np: Any, matrix: Any, lines: slice) -> None:
         """Sum up a matrix of some of the numeric columns, one a line."""
@@ -114,8 +123,7 @@ class Statistics:
 
     def _keep_piece(self, np: Any, arrays: list[Any], rows: int) -> None:
         """A few rows of every so many batches, never more than sixteen pieces."""
-        self._seen += 1
-        if self._seen % self._every:
+        if (self._batches - 1) // self._stride % self._every:
             return
         step = -(-rows // _PIECE)
         self._pieces.append(np.array([array[::step] for array in arrays], dtype=np.float64))
@@ -147,16 +155,18 @@ class Statistics:
         facts = (self._counts, self._odd, self._lows, self._highs, means, spread, bins)
         lines = zip(*(each.tolist() for each in facts), strict=True)
         for i, (count, odd, low, high, mean, std, histogram) in zip(self._numeric, lines, strict=True):
-            field, found = self._fields[i], columns[str(self._fields[i].name)]
+            field, kind = self._fields[i], self._kinds[i]
+            found = columns[str(field.name)]
             if self._read == self.rows and odd > self._nulls[i]:
                 found["not_finite"] = odd - self._nulls[i]  # a null was read as NaN
-            if not count:
+            if low > high:
                 continue
-            if _is_time(field.type):
-                found.update(min=_time(low, field.type), max=_time(high, field.type))
+            if kind.time:
+                found["min"], found["max"] = _time(low, field.type), _time(high, field.type)
             else:
-                whole = not _is_float(field.type)
-                found.update(min=_number(low, whole), max=_number(high, whole), mean=_number(mean, False))
+                found["min"], found["max"] = _number(low, kind.whole), _number(high, kind.whole)
+                if count:
+                    found["mean"] = _number(mean, False)
                 if count > 1:
                     found["std"] = _number(std, False)
             found["histogram"] = histogram
@@ -166,29 +176,26 @@ class Statistics:
         sample = np.concatenate(self._pieces, axis=1) if len(self._pieces) > 1 else self._pieces[0]
         width = self._highs - self._lows
         scale = np.where((width > 0) & np.isfinite(width), _BINS / width, 0.0)
-        place = (sample - self._lows[:, None]) * scale[:, None]
-        good = ~np.isnan(place)
-        place = np.where(good, np.clip(place, 0, _BINS - 1), 0.0).astype(np.intp)
-        lines = np.arange(len(sample))[:, None]
-        flat = (place + lines * _BINS)[good]
+        place = sample - self._lows[:, None]
+        place *= scale[:, None]
+        np.clip(place, 0, _BINS - 1, out=place)
+        flat = place.astype(np.int32) + np.arange(0, len(sample) * _BINS, _BINS, dtype=np.int32)[:, None]
+        flat = flat[np.isfinite(sample)] if self._odd.any() else flat.ravel()
         return np.bincount(flat, minlength=len(sample) * _BINS).reshape(len(sample), _BINS)
 
 
 def _shift(np: Any, matrix: Any) -> Any:
     """What to subtract before values are squared: the spread of 1,700,000,000 ± 1 would drown in its square."""
-    good = np.isfinite(matrix)
-    count = np.maximum(good.sum(axis=1, keepdims=True), 1)
-    known = np.where(good, matrix, 0.0)
-    means = known.sum(axis=1, keepdims=True) / count
-    spread = np.sqrt((np.where(good, known - means, 0.0) ** 2).sum(axis=1, keepdims=True) / count)
-    return np.where(np.abs(means) > 1000 * spread, means, 0.0)
+    low, high = np.fmin.reduce(matrix, axis=1), np.fmax.reduce(matrix, axis=1)
+    middle = (low + high) / 2
+    return np.where(np.abs(middle) > 50 * (high - low), middle, 0.0)[:, None]
 
 
 def table_statistics(table: Any) -> dict[str, Any]:
     """The statistics of a ``pyarrow.Table`` that is in memory."""
     values = table.num_rows * min(table.num_columns, COLUMNS)
     statistics = Statistics(table.schema, stride=max(1, -(-values // _VALUES)))
-    for batch in table.to_batches(max_chunksize=1 << 16):
+    for batch in table.to_batches(max_chunksize=BATCH):
         statistics.add(batch)
     return statistics.result()
 
@@ -218,31 +225,28 @@ class Counting:
         return {"statistics": self._found} if self._found else {}
 
 
-def _reader(kind: Any) -> Callable[[Any], Any] | None:
-    """How an Arrow array of this type becomes a NumPy array of numbers, NaN for null; None if it is none."""
+class _Kind(NamedTuple):
+    """How an Arrow array of a type becomes a NumPy array of numbers with NaN for null, None if it is none."""
+
+    reader: Callable[[Any], Any] | None = None
+    whole: bool = False
+    time: bool = False
+    categories: bool = False
+
+
+@lru_cache(maxsize=256)
+def _kind(kind: Any) -> _Kind:
     import pyarrow as pa
 
     types = pa.types
     if types.is_integer(kind) or types.is_floating(kind):
-        return lambda array: array.to_numpy(zero_copy_only=False)
+        return _Kind(lambda array: array.to_numpy(zero_copy_only=False), whole=types.is_integer(kind))
     if types.is_boolean(kind):
-        return lambda array: array.cast(pa.uint8()).to_numpy(zero_copy_only=False)
-    if _is_time(kind):
-        whole = pa.int32() if kind.bit_width == 32 else pa.int64()
-        return lambda array: array.cast(whole).to_numpy(zero_copy_only=False)
-    return None
-
-
-def _is_float(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_floating(kind))
-
-
-def _is_time(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+        return _Kind(lambda array: array.cast(pa.uint8()).to_numpy(zero_copy_only=False), whole=True)
+    if types.is_timestamp(kind) or types.is_date(kind):
+        number = pa.int32() if kind.bit_width == 32 else pa.int64()
+        return _Kind(lambda array: array.cast(number).to_numpy(zero_copy_only=False), time=True)
+    return _Kind(categories=types.is_dictionary(kind))
 
 
 def _time(value: float, kind: Any) -> str:
