@@ -32,7 +32,9 @@ from ..security.keys import connections_of
 from ..security.sealing import (
     CHUNK,
     HEADER_SIZE,
+    TAG,
     DataKey,
+    Pipe,
     SealedReader,
     Sealer,
     is_sealed,
@@ -42,7 +44,7 @@ from ..security.sealing import (
     sealed_size,
 )
 from .data_keys import FOLDER, DataKeys, RekeyResult
-from .digests import HashingFile, files_of, hex_of, write_all
+from .digests import ALGORITHM, HashingFile, files_of, hex_of, write_all
 from .private import private_folder
 from .store import TREE, ArtifactStore
 
@@ -58,6 +60,8 @@ _OBJECT = re.compile(rf"objects/[0-9a-f]{{2}}/[0-9a-f]{{64}}{re.escape(MARK)}[^/
 _PLAIN = (FOLDER, "predictions/")
 _IN_MEMORY = 8 << 20
 """Smaller files are sealed in memory; bigger ones through a file of the store below's own staging."""
+_BEHIND = 4
+"""Chunks that may wait for the disk while the next ones are sealed."""
 _BATCH_FILES, _BATCH_BYTES = 512, 256 << 20
 
 
@@ -69,6 +73,7 @@ class EncryptedArtifactStore(ArtifactStore):
         self.inner = inner
         self.encryption = encryption
         self.keys_of = DataKeys(inner, encryption.key, encryption.previous, lambda: inner.context.credentials)
+        self.workers = inner.workers
         self.memory_map = inner.memory_map  # for what was stored before encryption
         self._stages: dict[Path, ExitStack] = {}
         self._staged: dict[Path, tuple[Path, DataKey]] = {}
@@ -376,7 +381,10 @@ class SealingFile(HashingFile):
         self._name_of = name_of
         self._waiting = memoryview(bytearray(CHUNK))
         self._filled = 0
-        self._put(memoryview(self._sealer.header))
+        self._disk = Pipe(lambda data: write_all(self._fd, data))
+        self._buffers: list[memoryview] = []
+        self._turn = 0
+        write_all(self._fd, memoryview(self._sealer.header))
 
     def write(self, data: Any) -> int:
         view = memoryview(data)
@@ -385,12 +393,12 @@ class SealingFile(HashingFile):
         size, start = view.nbytes, 0
         while start < size:
             if self._filled == CHUNK:  # and more comes, so it is not the last
-                self._put(self._sealer.chunk(self._waiting))
+                self._chunk(self._waiting)
                 self._filled = 0
             if self._filled == 0 and size - start > CHUNK:
                 part = view[start : start + CHUNK]
                 self._hasher.update(part)
-                self._put(self._sealer.chunk(part))
+                self._chunk(part)
             else:
                 part = view[start : start + CHUNK - self._filled]
                 self._hasher.update(part)
@@ -403,36 +411,43 @@ class SealingFile(HashingFile):
     def close(self) -> None:
         if self.closed:
             return
-        digest = f"blake3:{self._hasher.hexdigest()}"
-        self._put(self._sealer.last(self._waiting[: self._filled], self._name_of(digest)))
-        super().close()
+        try:
+            while self._disk.waiting:
+                self._disk.take()
+            digest = f"{ALGORITHM}:{self._hasher.hexdigest()}"
+            write_all(self._fd, self._sealer.last(self._waiting[: self._filled], self._name_of(digest)))
+        finally:
+            self._disk.close()
+            super().close()
 
     def __exit__(self, *error: object) -> None:
         if error[0] is None:
             self.close()
-        else:
-            self.abandon()
+        elif not self.closed:  # without an end it cannot be opened; it is removed with its staging
+            self._disk.close()
+            super().close()
 
-    def abandon(self) -> None:
-        """Close without an end: the file cannot be opened, and is removed with its staging."""
-        if not self.closed:
-            self._name_of = lambda digest: ""
-            self.close()
-
-    def _put(self, data: memoryview) -> None:
-        write_all(self._fd, data)
+    def _chunk(self, data: memoryview) -> None:
+        """Seal a chunk here and write it on the other thread, a few chunks behind."""
+        if self._disk.waiting == _BEHIND:
+            self._disk.take()
+        if len(self._buffers) <= _BEHIND:
+            self._buffers.append(memoryview(bytearray(CHUNK + TAG)))
+        out = self._buffers[self._turn % (_BEHIND + 1)]
+        self._turn += 1
+        self._disk.put(self._sealer.chunk(data, out))
 
 
 def seal_file(source: Path, target: Path, key: DataKey, name: str) -> None:
     """The sealed form of a file, a chunk at a time."""
     sealer = Sealer(key)
-    buffer = memoryview(bytearray(2 * CHUNK))
+    buffer, spare = memoryview(bytearray(2 * CHUNK)), memoryview(bytearray(CHUNK + TAG))
     with source.open("rb", buffering=0) as plain, target.open("wb", buffering=0) as sealed:
         out = sealed.fileno()
         write_all(out, memoryview(sealer.header))
         held = _fill(plain, buffer[:CHUNK])
         while held == CHUNK and (more := _fill(plain, buffer[CHUNK:])):
-            write_all(out, sealer.chunk(buffer[:CHUNK]))
+            write_all(out, sealer.chunk(buffer[:CHUNK], spare))
             buffer[:more] = buffer[CHUNK : CHUNK + more]
             held = more
         write_all(out, sealer.last(buffer[:held], name))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from threading import Thread
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ..security.sealing import SealedReader
 from .digests import ALGORITHM, Hasher, digest_bytes
 from .materializers.base import BufferMaterializer, LoadRequest, Materializer
 from .store import TREE, ArtifactStore
@@ -64,6 +65,9 @@ def _into_memory(file: BinaryIO, size: int, *, digest: bool) -> tuple[memoryview
 
     memory = memoryview(np.empty(size, np.uint8))  # type: ignore[arg-type]  # bytearray would zero it first
     hasher = Hasher()
+    if isinstance(file, SealedReader):
+        file.pour(memory, hasher.update if digest else lambda part: None)
+        return memory, f"{ALGORITHM}:{hasher.hexdigest()}"
     for start in range(0, size, _CHUNK):
         part = memory[start : start + _CHUNK]
         _fill(file, part)

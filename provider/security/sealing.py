@@ -22,7 +22,10 @@ from __future__ import annotations
 import io
 import os
 import struct
+from collections import deque
 from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..errors import ArtifactCorrupted
@@ -36,6 +39,8 @@ MAGIC = b"\x93WSEAL\x00\x01"
 _HEADER = struct.Struct(">8s16s32sI4x")
 HEADER_SIZE = _HEADER.size
 _INFO = b"windsock sealed file 1"
+_AHEAD = 4
+_END = object()
 
 
 @dataclass(frozen=True)
@@ -83,18 +88,17 @@ class Sealer:
         salt = os.urandom(32)
         self.header = _HEADER.pack(MAGIC, key.id, salt, CHUNK)
         self._cipher = _Cipher(key.secret, salt)
-        self._buffer = memoryview(bytearray(CHUNK + TAG))
         self._number = 0
 
-    def chunk(self, data: Any) -> memoryview:
-        """A whole chunk that is not the last; what is returned is valid until the next call."""
-        self._cipher.seal(_nonce(self._number), data, self.header, self._buffer)
+    def chunk(self, data: Any, out: memoryview) -> memoryview:
+        """A whole chunk that is not the last, sealed into ``out`` of ``CHUNK + TAG`` bytes."""
+        self._cipher.seal(_nonce(self._number), data, self.header, out)
         self._number += 1
-        return self._buffer
+        return out
 
     def last(self, data: Any, name: str) -> memoryview:
         """The last chunk: at most ``CHUNK`` bytes, perhaps none."""
-        out = self._buffer[: len(data) + TAG]
+        out = memoryview(bytearray(len(data) + TAG))
         self._cipher.seal(_nonce(self._number, last=True), data, self.header + name.encode(), out)
         return out
 
@@ -102,10 +106,10 @@ class Sealer:
 def seal(data: bytes, key: DataKey, name: str) -> bytes:
     """The sealed form of something small enough for memory."""
     sealer, view = Sealer(key), memoryview(data)
-    parts = [sealer.header]
+    parts: list[Any] = [sealer.header]
     start = 0
     while len(data) - start > CHUNK:
-        parts.append(bytes(sealer.chunk(view[start : start + CHUNK])))
+        parts.append(sealer.chunk(view[start : start + CHUNK], memoryview(bytearray(CHUNK + TAG))))
         start += CHUNK
     return b"".join([*parts, sealer.last(view[start:], name)])
 
@@ -166,6 +170,38 @@ class SealedReader(io.RawIOBase):
             done += taken
         return done
 
+    def pour(self, target: memoryview, each: Callable[[memoryview], None]) -> None:
+        """The whole content into memory; ``each`` is called with every part that was opened, in order.
+
+        The file is read on another thread meanwhile.
+        """
+        ahead = Pipe(lambda item: self._read_ahead(*item))
+        try:
+            waiting: deque[tuple[memoryview, memoryview]] = deque()
+            self._raw.seek(HEADER_SIZE)
+            self._raw_position = -1  # the other thread's until the end
+            free = [memoryview(bytearray(CHUNK + TAG)) for _ in range(min(_AHEAD, self._last + 1))]
+            for number in range(self._last + 1 + len(free)):
+                if number >= len(free):
+                    sealed, out = waiting.popleft()
+                    got = ahead.take()
+                    self._open_chunk(number - len(free), sealed, got, out)
+                    each(out)
+                    free_buffer = free[number % len(free)]
+                else:
+                    free_buffer = free[number]
+                if number <= self._last:
+                    out = target[number * CHUNK : min((number + 1) * CHUNK, self.size)]
+                    sealed = free_buffer[: len(out) + TAG]
+                    waiting.append((sealed, out))
+                    ahead.put((sealed,))
+        finally:
+            ahead.close()
+        self._position = self.size
+
+    def _read_ahead(self, sealed: memoryview) -> int:
+        return _read_into(self._raw, sealed)
+
     def readall(self) -> bytes:
         out = bytearray(max(0, self.size - self._position))
         return bytes(memoryview(out)[: self.readinto(out)])
@@ -206,6 +242,9 @@ class SealedReader(io.RawIOBase):
         sealed = self._sealed[: len(out) + TAG]
         got = _read_into(self._raw, sealed)
         self._raw_position = at + got
+        self._open_chunk(number, sealed, got, out)
+
+    def _open_chunk(self, number: int, sealed: memoryview, got: int, out: memoryview) -> None:
         if got < len(sealed):
             raise self._broken("it is cut off", number)
         last = number == self._last
@@ -223,6 +262,53 @@ class SealedReader(io.RawIOBase):
             uri=self._uri,
             chunk=chunk,
         )
+
+
+class Pipe:
+    """One thread that does one thing to each item, in order; answers are taken in the same order.
+
+    An error of the thread is raised where its answer is taken. Not thread-safe on this side.
+    """
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        self._work = work
+        self._items: SimpleQueue[Any] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        self._waiting = 0
+        self._thread: Thread | None = None
+
+    def put(self, item: Any) -> None:
+        if self._thread is None:
+            self._thread = Thread(target=self._run, name="windsock-seal", daemon=True)
+            self._thread.start()
+        self._waiting += 1
+        self._items.put(item)
+
+    def take(self) -> Any:
+        answer, error = self._answers.get()
+        self._waiting -= 1
+        if error is not None:
+            raise error
+        return answer
+
+    @property
+    def waiting(self) -> int:
+        """Answers that were not taken yet."""
+        return self._waiting
+
+    def close(self) -> None:
+        """Wait for the thread to end, whatever it still has to do."""
+        if self._thread is not None:
+            self._items.put(_END)
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        while (item := self._items.get()) is not _END:
+            try:
+                self._answers.put((self._work(item), None))
+            except BaseException as error:  # noqa: BLE001 - handed to the other side
+                self._answers.put((None, error))
 
 
 class _Cipher:
