@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
 from airflow.sdk import BaseHook
 
 from ..provider.errors import ConnectionNotFound
 from ..provider.security.credentials import Connection
+
+if TYPE_CHECKING:
+    from ..provider.security.tokens import TokenSource
 
 
 class AirflowCredentials:
     """Implements :class:`~windsock.provider.security.credentials.Credentials` with Airflow's own look-up.
 
     Environment variables, secrets backends and the connection table are searched in the order that the installation
-    configures. Thread-safe; holds nothing.
+    configures. Thread-safe; holds no connection.
     """
 
     def connection(self, conn_id: str) -> Connection:
@@ -37,3 +43,14 @@ class AirflowCredentials:
             port=found.port,
             extra=found.extra_dejson or {},
         )
+
+    def tokens(self, url: str, ca_file: str | None = None) -> TokenSource:
+        """What this process proves itself with to the API server: as the task that it runs."""
+        return _tokens(url, ca_file)
+
+
+@lru_cache(maxsize=8)
+def _tokens(url: str, ca_file: str | None) -> TokenSource:
+    from .tokens import TaskTokens
+
+    return TaskTokens(url, ca_file)

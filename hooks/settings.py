@@ -16,7 +16,18 @@ from ..provider.settings import DIRECT, Settings
 if TYPE_CHECKING:
     from ..provider.security.credentials import Connection
 
-_OPTIONS = ("home", "sql_alchemy_conn", "stack", "stacks_folder", "actor", "step_cache", "metadata_patience", "spool")
+_OPTIONS = (
+    "home",
+    "sql_alchemy_conn",
+    "stack",
+    "stacks_folder",
+    "actor",
+    "step_cache",
+    "metadata_patience",
+    "spool",
+    "metadata_transport",
+    "api_url",
+)
 
 
 @lru_cache(maxsize=8)

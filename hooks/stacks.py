@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
+from ..provider.settings import DIRECT
 from .connections import AirflowCredentials
-from .settings import airflow_settings
+from .settings import airflow_settings, server_settings
 
 if TYPE_CHECKING:
     from ..provider.stack import Stack
@@ -19,7 +22,21 @@ def load_stack(name: str | None = None, windsock_conn_id: str | None = None) -> 
     """A stack, built once a process. ``None`` is the active stack of the installation."""
     from ..provider.stack import Stack
 
-    return Stack.load(name, settings=airflow_settings(windsock_conn_id), credentials=AirflowCredentials())
+    settings = airflow_settings(windsock_conn_id)
+    if settings.metadata_transport == "rest" and _TRIGGERER in sys.modules:
+        settings = replace(settings, metadata_transport=DIRECT)  # no task runs there that could prove who it is
+    return Stack.load(name, settings=settings, credentials=AirflowCredentials())
+
+
+_TRIGGERER = "airflow.jobs.triggerer_job_runner"
+
+
+@lru_cache(maxsize=32)
+def load_server_stack(name: str | None = None) -> Stack:
+    """A stack for the API server and the scheduler, which have the metadata database by their side."""
+    from ..provider.stack import Stack
+
+    return Stack.load(name, settings=server_settings(), credentials=AirflowCredentials())
 
 
 class StackHook(BaseHook):

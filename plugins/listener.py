@@ -90,9 +90,9 @@ class RunListener:
 
 
 def _end(dag_id: str, run_id: str, state: str) -> None:
-    from ..hooks.stacks import load_stack
+    from ..hooks.stacks import load_server_stack
 
-    runs = load_stack().metadata.runs
+    runs = load_server_stack().metadata.runs
     if runs.find(dag_id, run_id) is not None:  # a DAG without Windsock steps has none
         runs.end(dag_id, run_id, state)
 

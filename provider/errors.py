@@ -28,6 +28,7 @@
     ├── AlertNotSent            a receiver of alerts refuses or does not answer
     ├── ValidationFailed        data do not meet their expectations
     └── NotPermitted            the actor may not do this
+        └── TokenInvalid        the API server does not take the token
 
 A message says what was asked and what was found; ``hint`` says what to do next, usually a command.
 ``facts`` are the values behind the message, readable as attributes; they survive pickling, because an
@@ -284,3 +285,7 @@ class ValidationFailed(WindsockError):
 
 class NotPermitted(WindsockError):
     """The actor may not do this."""
+
+
+class TokenInvalid(NotPermitted):
+    """A token for the API server is missing, expired, forged or meant for something else."""

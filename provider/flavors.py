@@ -56,6 +56,7 @@ FLAVORS: dict[str, dict[str, Flavor]] = {
         "statistical": Flavor(".monitoring.detector:StatisticalDriftDetector"),
     },
     "metadata_store": {
+        "rest": Flavor(".metadata.rest.component:RestMetadataStore"),
         "sql": Flavor(".metadata.component:SqlMetadataStore"),
     },
     "model_registry": {

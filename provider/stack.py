@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from .errors import ComponentInvalid, StackInvalid, StackNotFound, did_you_mean
-from .settings import Settings
+from .settings import DIRECT, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +72,7 @@ class Stack:
         document: YamlDocument | None = None,
     ) -> None:
         self.name: str = description["name"]
-        self.description = description
+        self.description = _transported(description, settings)
         self.settings = settings
         self.credentials = credentials
         self._document = document
@@ -219,6 +219,16 @@ class Stack:
             # as functions: telling it connects to nothing.
             built.attach(metadata=lambda: self.metadata, artifact_store=lambda: self.artifact_store)
         return built
+
+
+def _transported(description: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
+    """The way to the metadata is a matter of the process, not of the stack: see ``[windsock] metadata_transport``."""
+    flavor = description["metadata_store"].get("flavor")
+    if settings.metadata_transport == "rest" and flavor == "sql":
+        return {**description, "metadata_store": {"flavor": "rest", "stack": description["name"]}}
+    if settings.metadata_transport == DIRECT and flavor == "rest":
+        return {**description, "metadata_store": {"flavor": "sql"}}
+    return description
 
 
 def _files(settings: Settings) -> Iterator[Path]:

@@ -15,12 +15,10 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from airflow.api_fastapi.core_api.security import ReadableDagsFilterDep, requires_access_asset, requires_access_dag
 from fastapi import Depends, Query
 
-from ...hooks.stacks import load_stack
+from ...hooks.stacks import load_server_stack
 from ...provider.metadata import Metadata
+from ...provider.metadata.rest.access import LOCAL_RUN
 from ...provider.stack import Stack
-
-LOCAL_RUN = "local__"
-"""How the run id of a pipeline begins that ran without Airflow."""
 
 can_read_assets = requires_access_asset("GET")
 can_make_assets = requires_access_asset("POST")
@@ -43,7 +41,7 @@ def may_read_run(dag_id: str, run_id: str, readable: set[str] | None) -> bool:
 def _stack(
     stack: Annotated[str | None, Query(description="Name of a stack; default: the active one.")] = None,
 ) -> Stack:
-    return load_stack(stack or None)
+    return load_server_stack(stack or None)
 
 
 def _metadata(stack: Annotated[Stack, Depends(_stack)]) -> Metadata:

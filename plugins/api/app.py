@@ -32,12 +32,15 @@ from ...provider.errors import (
     SchemaOutdated,
     StackNotFound,
     StoreUnavailable,
+    TokenInvalid,
     WindsockError,
 )
-from . import artifacts, audit, deployments, drift, lineage, models, public, runs, stacks
-from .access import GUARDS
+from . import artifacts, audit, deployments, drift, lineage, metadata, models, public, runs, stacks
+from .access import GUARDS as OF_THE_PAGES
 
 log = logging.getLogger(__name__)
+
+GUARDS = (*OF_THE_PAGES, *metadata.GUARDS)
 
 _STATUS = {
     AliasNotFound: 404,
@@ -46,6 +49,7 @@ _STATUS = {
     ModelNotFound: 404,
     RecordNotFound: 404,
     StackNotFound: 404,
+    TokenInvalid: 401,
     NotPermitted: 403,
     Conflict: 409,
     MetadataUnavailable: 503,
@@ -63,7 +67,7 @@ def build_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, _explain_request)
     app.add_exception_handler(HTTPException, _explain_status)
     app.add_exception_handler(Exception, _explain_nothing)
-    for noun in (artifacts, audit, deployments, drift, lineage, models, runs, stacks):
+    for noun in (artifacts, audit, deployments, drift, lineage, metadata, models, runs, stacks):
         app.include_router(noun.router, prefix="/api")
     assert_guarded(app)
     app.mount("/static", StaticFiles(directory=Path(__file__).parents[1] / "static"))

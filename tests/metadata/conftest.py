@@ -1,14 +1,15 @@
-"""Every behaviour runs on SQLite, PostgreSQL and MariaDB: ``metadata`` is one after the other."""
+"""Every behaviour runs on SQLite, PostgreSQL and MariaDB, and over REST: ``metadata`` is one after the other."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from metadata_lab import Lab
 from windsock.provider.metadata import Metadata, migrate, schema
 from windsock.provider.metadata.database import Database
 from windsock.provider.metadata.engine import engine_for
+from windsock.provider.metadata.rest.client import RestMetadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,10 +30,10 @@ def mariadb_metadata_url(mariadb_database: Callable[[], str]) -> str:
     return url
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "rest"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty metadata database."""
-    if request.param == "sqlite":
+    if request.param in ("sqlite", "rest"):
         return f"sqlite:///{tmp_path / 'metadata.db'}"
     if request.param == "mariadb":
         return emptied(request.getfixturevalue("mariadb_metadata_url"))
@@ -42,6 +43,17 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         tables = ", ".join(table.name for table in schema.metadata.sorted_tables)
         connection.exec_driver_sql(f"TRUNCATE {tables} RESTART IDENTITY")
     return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.db'}"
+    make: Callable[[], str] = request.getfixturevalue(
+        "postgres_database" if request.param == "postgresql" else "mariadb_database"
+    )
+    return make()
 
 
 def emptied(url: str) -> str:
@@ -55,11 +67,36 @@ def emptied(url: str) -> str:
     return url
 
 
+class OverRest(RestMetadata):
+    """The metadata of an API server; a test of what only a database has is skipped."""
+
+    def transaction(self) -> NoReturn:
+        pytest.skip("a transaction over several calls needs the database")
+
+    @property
+    def database(self) -> NoReturn:  # type: ignore[override]
+        pytest.skip("it looks into the database")
+
+
 @pytest.fixture
-def metadata(url: str) -> Iterator[Metadata]:
-    metadata = Metadata.open(url)
+def metadata(url: str, request: pytest.FixtureRequest) -> Iterator[Metadata]:
+    if _transport(request.node) == "rest":
+        metadata: Metadata = request.getfixturevalue("rest_server").open(url, OverRest)
+    else:
+        metadata = Metadata.open(url)
     yield metadata
     metadata.close()
+
+
+def _transport(item: Any) -> str | None:
+    return item.callspec.params.get("url") if hasattr(item, "callspec") else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test that opens the database itself has nothing to ask over REST."""
+    idle = [item for item in items if _transport(item) == "rest" and "metadata" not in item.fixturenames]  # type: ignore[attr-defined]
+    items[:] = [item for item in items if item not in idle]
+    config.hook.pytest_deselected(items=idle)
 
 
 @pytest.fixture
