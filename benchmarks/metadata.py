@@ -133,7 +133,7 @@ class Bench:
         number = raw(VERSION, new).lastrowid
         edges = [(step, "in", "rows", 1), (step, "out", "output", number)]
         self.raw.executemany("INSERT INTO windsock_edge VALUES (?, ?, ?, ?)", edges)
-        self.raw.executemany(METRIC, [(step, 0, "accuracy", 0.9, None, NOW), (step, 1, "loss", 0.1, None, NOW)])
+        self.raw.executemany(METRIC, [(step, 0, "accuracy", 0.9, None, NOW, 1), (step, 1, "loss", 0.1, None, NOW, 1)])
         raw("COMMIT")
 
     def cached_step(self, times: int) -> Row:
@@ -162,7 +162,7 @@ class Bench:
             self._raw_step()
             step = f"{self.count:032x}"
             self.raw.execute("BEGIN IMMEDIATE")
-            self.raw.executemany(METRIC, [(step, i + 2, "loss", float(i), i, NOW) for i in range(1000)])
+            self.raw.executemany(METRIC, [(step, i + 2, "loss", float(i), i, NOW, i == 999) for i in range(1000)])
             self.raw.execute("COMMIT")
 
         value, baseline = in_turn(times, ours, raw)
@@ -280,7 +280,7 @@ VERSION = (
     "INSERT INTO windsock_artifact_version (artifact, version, uri, digest, size, type, materializer, metadata, "
     f"producer, created_at) VALUES ({', '.join('?' * 10)})"
 )
-METRIC = "INSERT INTO windsock_metric VALUES (?, ?, ?, ?, ?, ?)"
+METRIC = "INSERT INTO windsock_metric VALUES (?, ?, ?, ?, ?, ?, ?)"
 MODEL_VERSION = (
     "INSERT INTO windsock_model_version (model, version, state, artifact, artifact_version, metrics, parameters, "
     "source, requirements, tags, created_at) VALUES ('churn', ?, 'active', ?, 1, ?, '{}', ?, '{}', '{}', ?)"

@@ -17,7 +17,8 @@
     │   └── EncryptionKeyNotFound · EncryptionKeyWrong
     ├── MetadataError
     │   ├── MetadataUnavailable · SchemaOutdated · RecordNotFound · Conflict
-    │   └── ContentRemoved · AuditBroken
+    │   ├── ContentRemoved · AuditBroken
+    │   └── FilterInvalid · ImportRejected
     ├── RegistryError
     │   ├── ModelNotFound · AliasNotFound · PromotionConflict · GateFailed
     │   └── SignatureMissing · SignatureInvalid
@@ -217,6 +218,14 @@ class ContentRemoved(Conflict):
 
 class AuditBroken(MetadataError):
     """The audit trail is not what was written: an event was changed, removed, inserted or moved."""
+
+
+class FilterInvalid(MetadataError):
+    """What a list is to be narrowed by makes no sense."""
+
+
+class ImportRejected(MetadataError):
+    """A file of records cannot be imported; names the line. What came before it stays."""
 
 
 class RegistryError(WindsockError):

@@ -29,11 +29,14 @@ from ..names import check_name
 from . import schema
 from .database import Database, PerDialect
 from .direct import Direct, unpacked
-from .records import JSON, Page, Record, now, page_start
+from .listing import Listing, See, Term, begins, between, equals
+from .records import JSON, Page, Record, now
 
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable, Iterable, Sequence
+
+    from .filters import ArtifactFilter
 
 
 class NewArtifact(Record):
@@ -133,14 +136,13 @@ _NEWEST_FIRST = (
     .limit(bindparam("limit"))
 )
 _BY_DIGEST = select(_V).where(_V.c.digest == bindparam("digest")).order_by(_V.c.id).limit(1000)
-_LIST = select(_V).where(_V.c.id < bindparam("before")).order_by(_V.c.id.desc()).limit(bindparam("limit"))
-_LIST_OF_TYPE = _LIST.where(_V.c.type == bindparam("type"))
-_NEWEST_OF_TYPE = _NEWEST_FIRST.where(_V.c.type == bindparam("type"))
-_NAMES = (
-    select(_A.c.name, func.coalesce(_highest, 0).label("latest_version"), _A.c.created_at)
-    .where(_A.c.name > bindparam("after"))
-    .order_by(_A.c.name)
-    .limit(bindparam("limit"))
+_LIST = Listing(ArtifactVersion, select(_V), [_V.c.created_at, _V.c.id])
+_LIST_OF_ONE = Listing(ArtifactVersion, select(_V), [_V.c.version])
+_NAMES = Listing(
+    Artifact,
+    select(_A.c.name, func.coalesce(_highest, 0).label("latest_version"), _A.c.created_at),
+    [_A.c.name],
+    newest_first=False,
 )
 
 
@@ -190,28 +192,26 @@ class Artifacts:
         limit: int = 100,
         before: str | int | None = None,
     ) -> Page[ArtifactVersion]:
-        """Versions, the newest first, of one artifact and one type if given.
+        """Versions, the newest first, of one artifact and one type if given."""
+        from .filters import ArtifactFilter
 
-        The cursor of a list of one artifact is a version, of any other list an id.
-        """
-        if name is not None:
-            statement, key, end = _NEWEST_FIRST if type is None else _NEWEST_OF_TYPE, "version", 2**31 - 1
-        else:
-            statement, key, end = _LIST if type is None else _LIST_OF_TYPE, "id", 2**63 - 1
-        start = page_start(before, end)
-        items = self._all(statement, {"artifact": name, "type": type, "before": start, "limit": limit + 1})
-        return Page(items[:limit], str(getattr(items[limit - 1], key)) if len(items) > limit else None)
+        return self.search(ArtifactFilter(name=name, type=type), limit, before)
+
+    def search(
+        self, wanted: ArtifactFilter, limit: int = 100, before: str | int | None = None
+    ) -> Page[ArtifactVersion]:
+        """The versions that meet the filter, the newest first; those of one artifact by their number."""
+        listing = _LIST if wanted.name is None else _LIST_OF_ONE
+        return listing.page(self._database, _terms(wanted), limit=limit, before=before)
 
     def versions(self, name: str, limit: int = 100, before: str | int | None = None) -> Page[ArtifactVersion]:
         """The versions of one artifact, the newest first."""
         return self.list(name, limit=limit, before=before)
 
-    def names(self, limit: int = 100, after: str = "") -> Page[Artifact]:
+    def names(self, limit: int = 100, after: str = "", *, prefix: str | None = None) -> Page[Artifact]:
         """The artifacts themselves, by name."""
-        values = {"after": after, "limit": limit + 1}
-        rows = self._database.fetch(lambda connection: connection.execute(_NAMES, values).mappings().all())
-        items = tuple(Artifact(**row) for row in rows[:limit])
-        return Page(items, items[-1].name if len(rows) > limit else None)
+        terms = begins(_A.c.name, prefix, lambda condition: select(_A.c.name).where(condition))
+        return _NAMES.page(self._database, terms, limit=limit, before=after or None)
 
     def by_digest(self, digest: str) -> builtins.list[ArtifactVersion]:
         """Every artifact version of that content, the oldest first (at most 1,000)."""
@@ -219,6 +219,35 @@ class Artifacts:
 
     def _all(self, statement: Select[Any], values: JSON) -> tuple[ArtifactVersion, ...]:
         return self._database.fetch(lambda connection: ArtifactVersion.many(connection.execute(statement, values)))
+
+
+def _terms(wanted: ArtifactFilter) -> builtins.list[Term]:
+    """What the filter means in SQL."""
+
+    def named(condition: ColumnElement[bool]) -> Select[Any]:
+        return select(_V.c.id).select_from(_A).join(_V, _V.c.artifact == _A.c.name).where(condition)
+
+    return [
+        *equals(_V.c.artifact, wanted.name),
+        *begins(_V.c.artifact, wanted.prefix, named, indexed=_A.c.name),
+        *equals(_V.c.type, wanted.type),
+        *equals(_V.c.producer, wanted.producer),
+        *between(_V.c.created_at, wanted.since, wanted.until),
+        *_sized(wanted.min_size, wanted.max_size),
+    ]
+
+
+def _sized(least: int | None, most: int | None) -> builtins.list[Term]:
+    terms = between(_V.c.size, least, None if most is None else most + 1)
+    if not terms:
+        return []
+
+    def build(see: See) -> ColumnElement[bool]:
+        return and_(*(term.build(see) for term in terms))
+
+    values = {name: value for term in terms for name, value in term.values.items()}
+    shape = tuple(term.shape for term in terms)
+    return [Term(shape, build, values, lambda: select(_V.c.id).where(build(lambda column: column)))]
 
 
 class Attempts:

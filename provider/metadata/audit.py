@@ -9,16 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping  # noqa: TC003 - pydantic reads annotations
 from datetime import datetime  # noqa: TC003
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from ..errors import FilterInvalid
 from . import schema
 from .audit_chain import GENESIS, Chain, Head, link
 from .columns import clean_text
 from .database import Database, PerDialect
 from .direct import Direct
-from .records import JSON, Page, Record, now, page_start
+from .listing import Listing, Term, between, equals
+from .records import JSON, Page, Record, now
+
+if TYPE_CHECKING:
+    import builtins
+
+    from .filters import AuditFilter
 
 _HEAD = "audit"
 _PAGE = 1000
@@ -47,13 +54,7 @@ _read_head = Direct(select(_H.c.events, _H.c.hash).where(_of_head).with_for_upda
 _make_head = Direct(PerDialect(lambda insert: insert(_H).on_conflict_do_nothing()))
 _move_head = Direct(update(_H).where(_of_head).values(events=bindparam("new_events"), hash=bindparam("new_hash")))
 _LAST = select(_T.c.hash).order_by(_T.c.id.desc()).limit(1)
-_filters = {
-    "subject": _T.c.subject == bindparam("of_subject"),
-    "subject_kind": _T.c.subject_kind == bindparam("of_kind"),
-}
-_LIST = select(_T).where(_T.c.id < bindparam("before")).order_by(_T.c.id.desc()).limit(bindparam("limit"))
-_LIST_OF_KIND = _LIST.where(_filters["subject_kind"])
-_LIST_OF_SUBJECT = _LIST_OF_KIND.where(_filters["subject"])
+_LIST = Listing(AuditEvent, select(_T), [_T.c.at, _T.c.id])
 _IN_ORDER = select(_T).where(_T.c.id > bindparam("after")).order_by(_T.c.id).limit(_PAGE)
 _STORED_HEAD = select(_H.c.events, _H.c.hash).where(_H.c.name == _HEAD)
 
@@ -86,14 +87,21 @@ class Audit:
         subject: str | None = None,
     ) -> Page[AuditEvent]:
         """The newest first; of one kind of subject, or of one subject of that kind."""
-        values: dict[str, Any] = {"limit": limit + 1, "before": page_start(before, 2**63 - 1)}
-        statement = _LIST
-        if subject_kind is not None:
-            statement = _LIST_OF_KIND if subject is None else _LIST_OF_SUBJECT
-            values |= {"of_kind": subject_kind} | ({} if subject is None else {"of_subject": subject})
-        rows = self._database.fetch(lambda connection: connection.execute(statement, values).mappings().all())
-        items = tuple(AuditEvent(**row) for row in rows[:limit])
-        return Page(items, str(items[-1].id) if len(rows) > limit else None)
+        from .filters import AuditFilter
+
+        return self.search(AuditFilter(subject_kind=subject_kind, subject=subject), limit, before)
+
+    def search(self, wanted: AuditFilter, limit: int = 100, before: str | int | None = None) -> Page[AuditEvent]:
+        """The events that meet the filter, the newest first. Raises ``FilterInvalid``."""
+        if wanted.subject is not None and wanted.subject_kind is None:
+            raise FilterInvalid(
+                f'Of what kind is "{wanted.subject}"?', hint="Say subject_kind as well: model, deployment, artifact, …"
+            )
+        terms = [
+            *(term for name in ("actor", "action", "subject_kind", "subject") for term in _equals(wanted, name)),
+            *between(_T.c.at, wanted.since, wanted.until),
+        ]
+        return _LIST.page(self._database, terms, limit=limit, before=before)
 
     def events(self) -> Iterator[Mapping[str, Any]]:
         """All of them as they are stored, the oldest first, a page at a time."""
@@ -121,6 +129,10 @@ class Audit:
         chain = Chain([*heads, *([began] if began.events else [])])
         chain.feed(self.events())
         return chain.end()
+
+
+def _equals(wanted: AuditFilter, name: str) -> builtins.list[Term]:
+    return equals(_T.c[name], getattr(wanted, name))
 
 
 def append(  # noqa: PLR0917

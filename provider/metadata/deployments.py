@@ -17,10 +17,13 @@ from ..names import check_name
 from . import audit, schema
 from .columns import clean_text
 from .database import Database, PerDialect, in_order
+from .listing import Listing, Term, begins, equals
 from .records import ANY, JSON, Any_, Page, Record, now, page_start
 
 if TYPE_CHECKING:
     import builtins
+
+    from .filters import DeploymentFilter
 
 ORDER = 3
 
@@ -63,13 +66,8 @@ class DeploymentEvent(Record):
 _D, _E, _V = schema.deployment, schema.deployment_event, schema.model_version
 _ONE = select(_D).where(_D.c.name == bindparam("name"))
 _LOCKED = _ONE.with_for_update()
-_LIST = (
-    select(_D)
-    .where(_D.c.name > bindparam("after"), _D.c.phase != "deleted")
-    .order_by(_D.c.name)
-    .limit(bindparam("limit"))
-)
-_LIST_OF_MODEL = _LIST.where(_D.c.model == bindparam("model"))
+_LIST = Listing(Deployment, select(_D), [_D.c.name], newest_first=False)
+_there = Term(("there",), lambda see: see(_D.c.phase) != "deleted")
 _VERSION = select(_V.c.version).where(_V.c.model == bindparam("model"), _V.c.version == bindparam("version"))
 _CREATE = PerDialect(lambda insert: insert(_D).on_conflict_do_nothing())
 _CHANGE = (
@@ -146,11 +144,21 @@ class Deployments:
 
     def list(self, limit: int = 1000, after: str = "", *, model: str | None = None) -> Page[Deployment]:
         """Deployments that are not deleted, by name."""
-        statement = _LIST if model is None else _LIST_OF_MODEL
-        values = {"after": after, "limit": limit + 1, "model": model}
-        rows = self._database.fetch(lambda connection: connection.execute(statement, values).mappings().all())
-        items = tuple(Deployment(**row) for row in rows[:limit])
-        return Page(items, items[-1].name if len(rows) > limit else None)
+        from .filters import DeploymentFilter
+
+        return self.search(DeploymentFilter(model=model), limit, after)
+
+    def search(self, wanted: DeploymentFilter, limit: int = 1000, after: str = "") -> Page[Deployment]:
+        """The deployments that meet the filter, by name."""
+        terms = [
+            *equals(_D.c.model, wanted.model),
+            *equals(_D.c.version, wanted.version),
+            *equals(_D.c.phase, wanted.phase),
+            *equals(_D.c.stack, wanted.stack),
+            *begins(_D.c.name, wanted.prefix, lambda condition: select(_D.c.name).where(condition)),
+            *([] if wanted.phase is not None else [_there]),
+        ]
+        return _LIST.page(self._database, terms, limit=limit, before=after or None)
 
     def history(self, name: str, limit: int = 1000, before: str | int | None = None) -> builtins.list[DeploymentEvent]:
         """Every change, the newest first."""

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
-from sqlalchemy import Connection, Select, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from ..errors import RecordNotFound
 from ..faults import reach
@@ -15,11 +15,13 @@ from ..names import check_name
 from . import schema
 from .columns import as_utc
 from .database import Database, PerDialect, in_order
-from .records import JSON, Page, Record, now, page_start
+from .listing import Listing, Term, between, equals
+from .records import JSON, Page, Record, now
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Sequence
+
+    from .filters import DriftFilter
 
 ORDER = 4
 
@@ -65,6 +67,8 @@ _R, _K, _C = schema.drift_report, schema.drift_consumer, schema.drift_claim
 _REPORT = select(*(column for column in _R.c if column.name != "key"))
 _BY_KEY = _REPORT.where(_R.c.key == bindparam("key"))
 _BY_ID = _REPORT.where(_R.c.id == bindparam("report"))
+_NEWEST_FIRST = Listing(DriftReport, _REPORT, [_R.c.created_at, _R.c.id])
+_IN_ORDER = Listing(DriftReport, _REPORT, [_R.c.id], newest_first=False)
 _INSERT = insert(_R)
 _ENSURE_CONSUMER = PerDialect(lambda insert: insert(_K).on_conflict_do_nothing())
 _LOCK_CONSUMER = select(_K.c.claimed_at).where(_K.c.name == bindparam("consumer")).with_for_update()
@@ -72,8 +76,6 @@ _CLAIM = select(_C.c.claimant).where(_C.c.consumer == bindparam("consumer"), _C.
 _ADD_CLAIM = insert(_C)
 _LAST_CLAIM = select(_K.c.claimed_at).where(_K.c.name == bindparam("consumer"))
 _TOUCH = update(_K).where(_K.c.name == bindparam("consumer")).values(claimed_at=bindparam("at"))
-
-_ENDLESS = 2**63 - 1
 
 
 class Drift:
@@ -111,7 +113,7 @@ class Drift:
 
     def latest(self, model: str | None = None, deployment: str | None = None) -> DriftReport | None:
         """The newest report of the model, of the deployment, or at all; None if there is none."""
-        found = self._all(_newest_first(model, deployment, None), model, deployment, None, 1, before=_ENDLESS)
+        found = self.list(model, deployment, 1)
         return found[0] if found else None
 
     def list(
@@ -124,10 +126,18 @@ class Drift:
         drifted: bool | None = None,
     ) -> Page[DriftReport]:
         """Reports, the newest first."""
-        start = page_start(before, _ENDLESS)
-        statement = _newest_first(model, deployment, drifted)
-        items = self._all(statement, model, deployment, drifted, limit + 1, before=start)
-        return Page(tuple(items[:limit]), str(items[limit - 1].id) if len(items) > limit else None)
+        from .filters import DriftFilter
+
+        return self.search(DriftFilter(model=model, deployment=deployment, drifted=drifted), limit, before)
+
+    def search(self, wanted: DriftFilter, limit: int = 100, before: str | int | None = None) -> Page[DriftReport]:
+        """The reports that meet the filter, the newest first."""
+        terms = [
+            *_about(wanted.model, wanted.deployment, wanted.drifted),
+            *equals(_R.c.version, wanted.version),
+            *between(_R.c.created_at, wanted.since, wanted.until),
+        ]
+        return _NEWEST_FIRST.page(self._database, terms, limit=limit, before=before)
 
     def since(
         self,
@@ -138,8 +148,8 @@ class Drift:
         limit: int = 1000,
     ) -> builtins.list[DriftReport]:
         """The reports after ``after_id``, the oldest first: a sensor's cursor. None is ever skipped."""
-        statement = _oldest_first(model, deployment, drifted)
-        return [*self._all(statement, model, deployment, drifted, limit, after=after_id)]
+        terms = _about(model, deployment, drifted)
+        return [*_IN_ORDER.page(self._database, terms, limit=limit, before=after_id)]
 
     def claim(
         self,
@@ -191,42 +201,9 @@ class Drift:
 
         return self._database.fetch(look)
 
-    def _all(
-        self,
-        statement: Select[Any],
-        model: str | None,
-        deployment: str | None,
-        drifted: bool | None,
-        limit: int,
-        *,
-        before: int | None = None,
-        after: int | None = None,
-    ) -> Sequence[DriftReport]:
-        values = {"model": model, "deployment": deployment, "drifted": drifted, "limit": limit}
-        values |= {"before": before, "after": after}
-        rows = self._database.fetch(lambda connection: connection.execute(statement, values).mappings().all())
-        return [DriftReport(**row) for row in rows]
+
+def _about(model: str | None, deployment: str | None, drifted: bool | None) -> builtins.list[Term]:
+    return [*equals(_R.c.model, model), *equals(_R.c.deployment, deployment), *equals(_R.c.drifted, drifted)]
 
 
 _now = now
-_statements: dict[tuple[bool, bool, bool, bool], Select[Any]] = {}
-
-
-def _filtered(newest_first: bool, model: object, deployment: object, drifted: object) -> Select[Any]:
-    """One statement for each set of filters, kept, so that SQLAlchemy compiles it once."""
-    key = (newest_first, model is not None, deployment is not None, drifted is not None)
-    if key not in _statements:
-        given = {"model": model, "deployment": deployment, "drifted": drifted}
-        conditions = [_R.c[name] == bindparam(name) for name, value in given.items() if value is not None]
-        edge = _R.c.id < bindparam("before") if newest_first else _R.c.id > bindparam("after")
-        order = _R.c.id.desc() if newest_first else _R.c.id
-        _statements[key] = _REPORT.where(edge, *conditions).order_by(order).limit(bindparam("limit"))
-    return _statements[key]
-
-
-def _newest_first(model: object, deployment: object, drifted: object) -> Select[Any]:
-    return _filtered(True, model, deployment, drifted)
-
-
-def _oldest_first(model: object, deployment: object, drifted: object) -> Select[Any]:
-    return _filtered(False, model, deployment, drifted)

@@ -19,11 +19,15 @@ from . import audit, schema
 from .artifacts import ids_by_content
 from .columns import clean_text
 from .database import Database, PerDialect, in_order
+from .listing import Listing, begins
 from .records import ANY, JSON, Any_, Page, Record, finite, now, page_start
+from .terms import values_of
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+    from .filters import ModelVersionFilter
 
 ORDER = 2
 
@@ -94,6 +98,13 @@ class AliasEvent(Record):
     at: datetime
 
 
+class _ListedModel(Record):
+    name: str
+    description: str | None
+    latest_version: int
+    created_at: datetime
+
+
 _M, _V, _A, _E, _S = (
     schema.model,
     schema.model_version,
@@ -113,23 +124,22 @@ _BY_SOURCE = _VERSION.where(
 )
 _HIGHEST = select(func.coalesce(func.max(_V.c.version), 0)).where(_OF_MODEL)
 _INSERT = insert(_V)
+_ADD_VALUES = insert(schema.model_version_value)
 _ONE = _VERSION.where(_OF_MODEL, _V.c.version == bindparam("version"))
 _BY_ALIAS = _VERSION.join(_A, (_A.c.model == _V.c.model) & (_A.c.version == _V.c.version)).where(
     _OF_MODEL, _A.c.alias == bindparam("alias")
 )
-_NEWEST_FIRST = (
-    _VERSION.where(_OF_MODEL, _V.c.version < bindparam("before"))
-    .order_by(_V.c.version.desc())
-    .limit(bindparam("limit"))
-)
+_NEWEST = _VERSION.where(_OF_MODEL).order_by(_V.c.version.desc()).limit(1)
+_VERSIONS = Listing(ModelVersion, _VERSION, [_V.c.created_at, _V.c.model, _V.c.version])
+_VERSIONS_OF_ONE = Listing(ModelVersion, _VERSION, [_V.c.version])
 _latest = func.coalesce(
     select(func.max(_V.c.version)).where(_V.c.model == _M.c.name).correlate(_M).scalar_subquery(), 0
 )
-_MODELS = (
-    select(_M.c.name, _M.c.description, _latest.label("latest_version"), _M.c.created_at)
-    .where(_M.c.name > bindparam("after"))
-    .order_by(_M.c.name)
-    .limit(bindparam("limit"))
+_MODELS = Listing(
+    _ListedModel,
+    select(_M.c.name, _M.c.description, _latest.label("latest_version"), _M.c.created_at),
+    [_M.c.name],
+    newest_first=False,
 )
 _MODEL = select(_M.c.name, _M.c.description, _latest.label("latest_version"), _M.c.created_at).where(
     _M.c.name == bindparam("model")
@@ -154,8 +164,6 @@ _SET_STATE = (
     .where(_V.c.model == bindparam("of_model"), _V.c.version == bindparam("of_version"))
     .values(state=bindparam("new_state"))
 )
-
-_ENDLESS = 2**31 - 1
 
 
 class Models:
@@ -186,6 +194,8 @@ class Models:
             )
             values = {**version.model_dump(), **numbers, "metrics": finite(new.metrics)}
             connection.execute(_INSERT, values)
+            if found := [*_values(version)]:
+                connection.execute(_ADD_VALUES, found)
             reach("metadata.models.register")
             after = {"version": version.version, "artifact": new.artifact}
             audit.append(connection, new.created_by or "unknown", "register", "model", new.model, None, after)
@@ -195,8 +205,8 @@ class Models:
 
     def find(self, model: str, *, version: int | None = None, alias: str | None = None) -> ModelVersion | None:
         """The version of that number or under that alias, else the latest; None if there is none."""
-        statement = _ONE if version is not None else _BY_ALIAS if alias is not None else _NEWEST_FIRST
-        values = {"model": model, "version": version, "alias": alias, "before": _ENDLESS, "limit": 1}
+        statement = _ONE if version is not None else _BY_ALIAS if alias is not None else _NEWEST
+        values = {"model": model, "version": version, "alias": alias}
         row = self._database.fetch(lambda connection: connection.execute(statement, values).mappings().first())
         return None if row is None else ModelVersion(**row)
 
@@ -223,27 +233,31 @@ class Models:
             version=version,
         )
 
-    def list(self, limit: int = 1000, after: str = "") -> Page[Model]:
-        """Models by name, two statements a page."""
-        values = {"after": after, "limit": limit + 1}
-
-        def query(connection: Connection) -> tuple[Any, Any]:
-            rows = connection.execute(_MODELS, values).mappings().all()
-            return rows, connection.execute(_ALIASES_OF, {"models": [row["name"] for row in rows[:limit]]}).all()
-
-        rows, aliases = self._database.fetch(query)
+    def list(self, limit: int = 1000, after: str = "", *, prefix: str | None = None) -> Page[Model]:
+        """Models by name: two statements a page, three with a prefix."""
+        terms = begins(_M.c.name, prefix, lambda condition: select(_M.c.name).where(condition))
+        page = _MODELS.page(self._database, terms, limit=limit, before=after or None)
+        names = [model.name for model in page]
+        found = self._database.fetch(lambda connection: connection.execute(_ALIASES_OF, {"models": names}).all())
         pointing: dict[str, dict[str, int]] = {}
-        for model, alias, version in aliases:
+        for model, alias, version in found:
             pointing.setdefault(model, {})[alias] = version
-        items = tuple(Model(**row, aliases=pointing.get(row["name"], {})) for row in rows[:limit])
-        return Page(items, items[-1].name if len(rows) > limit else None)
+        return Page(tuple(Model(**dict(model), aliases=pointing.get(model.name, {})) for model in page), page.next)
 
     def versions(self, model: str, limit: int = 100, before: str | int | None = None) -> Page[ModelVersion]:
         """The versions of one model, the newest first. Empty when there is no such model."""
-        values = {"model": model, "before": page_start(before, _ENDLESS), "limit": limit + 1}
-        rows = self._database.fetch(lambda connection: connection.execute(_NEWEST_FIRST, values).mappings().all())
-        items = tuple(ModelVersion(**row) for row in rows[:limit])
-        return Page(items, str(items[-1].version) if len(rows) > limit else None)
+        from .filters import ModelVersionFilter
+
+        return self.search(ModelVersionFilter(model=model), limit, before)
+
+    def search(
+        self, wanted: ModelVersionFilter, limit: int = 100, before: str | int | None = None
+    ) -> Page[ModelVersion]:
+        """The versions that meet the filter, the newest first; those of one model by their number."""
+        from .model_search import terms
+
+        listing = _VERSIONS if wanted.model is None else _VERSIONS_OF_ONE
+        return listing.page(self._database, terms(wanted), limit=limit, before=before)
 
     def set_alias(
         self,
@@ -447,6 +461,13 @@ def _conflict(model: str, alias: str, expected: Any, current: int | None, wanted
         expected=expected,
         current=current,
     )
+
+
+def _values(version: ModelVersion) -> Iterator[JSON]:
+    """What the version will be found by."""
+    for kind, given in (("metric", version.metrics), ("parameter", version.parameters), ("tag", version.tags)):
+        for value in values_of(given):
+            yield {"model": version.model, "version": version.version, "kind": kind, **value}
 
 
 def _source(connection: Connection, step_run: str | None) -> str | None:

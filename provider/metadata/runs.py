@@ -8,7 +8,7 @@ connections.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime  # noqa: TC003 - pydantic reads annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -35,10 +35,14 @@ from .columns import clean_text
 from .database import Database, PerDialect
 from .direct import Direct
 from .keys import run_key, step_run_key
-from .records import JSON, Page, Record, finite, no_page, now
+from .listing import Listing
+from .records import JSON, Page, Record, finite, now
+from .terms import values_of
 
 if TYPE_CHECKING:
     import builtins
+
+    from .filters import RunFilter
 
 
 class StepStart(Record):
@@ -223,6 +227,7 @@ _all_lost = Direct(
 )
 _add_edges = Direct(PerDialect(lambda insert: insert(_E).on_conflict_do_nothing()))
 _add_metrics = Direct(insert(_M))
+_add_values = Direct(PerDialect(lambda insert: insert(schema.run_parameter).on_conflict_do_nothing()))
 _newest = (
     select(_S.c.id)
     .where(
@@ -260,7 +265,7 @@ _end_run = Direct(
 _GOES_ON = select(_S.c.id).where(_S.c.run == bindparam("of_run"), _S.c.started_at > bindparam("at")).limit(1)
 _RUN = select(_R).where(_R.c.id == bindparam("key"))
 _LATEST = select(_R).where(_R.c.dag_id == bindparam("dag_id")).order_by(_R.c.started_at.desc(), _R.c.id.desc()).limit(1)
-_RUNS = select(_R).order_by(_R.c.started_at.desc(), _R.c.id.desc()).limit(bindparam("limit"))
+_LIST = Listing(Run, select(_R), [_R.c.started_at, _R.c.id])
 _STEP_COLUMNS = [column for column in _S.c if column.name != "pipeline"]
 _STEPS = (
     select(*_STEP_COLUMNS)
@@ -284,8 +289,11 @@ class Runs:
 
         def work(connection: Connection) -> None:
             at, late = start.started_at or now(), start.started_at is not None
-            open_run = _ensure_run if late else _open_run  # what is told late must not open a run that has ended
-            open_run(connection, _run_row(start, at))
+            run = _run_row(start, at)
+            if late:  # what is told late must not open a run that has ended
+                _run_is_there(connection, run)
+            elif _open_run(connection, run):
+                _add_parameters(connection, run)
             if start.try_number > 1:
                 connection.execute(_LOST, {**_attempt(start), "at": at})
             _start(connection, _step_row(start, at))
@@ -381,19 +389,15 @@ class Runs:
         dag_id: str | None = None,
     ) -> Page[Run]:
         """Runs, the newest first; ``before`` is the ``next`` of the page before."""
-        filters = {"pipeline": pipeline, "state": state, "dag_id": dag_id}
-        statement = _list_statement(*(name for name, value in filters.items() if value is not None), page=before)
-        values: JSON = {**filters, "limit": limit + 1}
-        if before is not None:
-            at, _, values["before_id"] = before.partition("|")
-            try:
-                values["before_at"] = datetime.fromisoformat(at)
-            except ValueError:
-                raise no_page(before) from None
-        rows = self._database.fetch(lambda connection: connection.execute(statement, values).mappings().all())
-        items = tuple(Run(**row) for row in rows[:limit])
-        last = f"{items[-1].started_at.isoformat()}|{items[-1].id}" if len(rows) > limit else None
-        return Page(items, last)
+        from .filters import RunFilter
+
+        return self.search(RunFilter(pipeline=pipeline, state=state, dag_id=dag_id), limit, before)
+
+    def search(self, wanted: RunFilter, limit: int = 100, before: str | None = None) -> Page[Run]:
+        """The runs that meet the filter, the newest first. Raises ``FilterInvalid``."""
+        from .run_search import terms
+
+        return _LIST.page(self._database, terms(wanted), limit=limit, before=before)
 
     def steps(self, run: str) -> builtins.list[StepRun]:
         """Every attempt of every step of the run with that id, in the order they began."""
@@ -467,6 +471,17 @@ def _step_row(start: StepStart, at: datetime) -> JSON:
     }
 
 
+def _run_is_there(connection: Connection, run: JSON) -> None:
+    if _ensure_run(connection, run):
+        _add_parameters(connection, run)
+
+
+def _add_parameters(connection: Connection, run: JSON) -> None:
+    """What the run will be found by, when its row is new: a statement that the other steps of the run do not send."""
+    if rows := [{"run": run["id"], **value} for value in values_of(run["parameters"])]:
+        _add_values(connection, rows)
+
+
 def _end(connection: Connection, finish: StepFinish, at: datetime) -> bool:
     """Move the step run from running, or from nothing, to its end; False if it has ended before."""
     start = finish.start
@@ -485,7 +500,7 @@ def _end(connection: Connection, finish: StepFinish, at: datetime) -> bool:
     if finish.ended_at is not None:
         return _end_late(connection, start, values, run, row)
     if finish.state == "cached":  # not announced: nothing ran
-        _ensure_run(connection, run)
+        _run_is_there(connection, run)
         return _record_step(connection, row) > 0
     names = [item.artifact for item in finish.outputs]
     values |= _attempt(start)
@@ -495,7 +510,7 @@ def _end(connection: Connection, finish: StepFinish, at: datetime) -> bool:
         ended = _end_step(connection, values)
     if ended:
         return True
-    _ensure_run(connection, run)
+    _run_is_there(connection, run)
     if _start(connection, row):
         return True
     _give_up_step(connection, {"key": start.key, "at": at})  # if it runs, then a newer attempt has begun
@@ -504,7 +519,7 @@ def _end(connection: Connection, finish: StepFinish, at: datetime) -> bool:
 
 def _end_late(connection: Connection, start: StepStart, values: JSON, run: JSON, row: JSON) -> bool:
     """The same of an attempt that ended a while ago. It was lost only if a newer one had begun by then."""
-    _ensure_run(connection, run)
+    _run_is_there(connection, run)
     if connection.execute(_BEGUN_BEFORE, {**_attempt(start), "at": row["ended_at"]}).first() is not None:
         lost: JSON = {"state": "failed", "error": _KILLED, "cached_from": None, "metrics": {}}
         if not _start(connection, {**row, **lost}):
@@ -560,8 +575,17 @@ def _points(finish: StepFinish, at: datetime) -> builtins.list[JSON]:
         series = [(name, value, None, at) for name, value in finish.metrics.items()]
     else:
         series = [(point.key, point.value, point.step, point.at or at) for point in finish.metrics]
+    last = {name: position for position, (name, *_) in enumerate(series)}
     return [
-        {"step_run": key, "position": position, "key": name, "value": value, "step": step, "at": when}
+        {
+            "step_run": key,
+            "position": position,
+            "key": name,
+            "value": value,
+            "step": step,
+            "at": when,
+            "latest": last[name] == position,
+        }
         for position, (name, value, step, when) in enumerate(series)
     ]
 
@@ -574,22 +598,3 @@ def _named_version(row: Mapping[Any, Any]) -> tuple[str, ArtifactVersion]:
 
 def _by_output(rows: Any) -> dict[str, ArtifactVersion]:
     return dict(_named_version(row) for row in rows)
-
-
-_lists: dict[tuple[str, ...], Select[Any]] = {}
-
-
-def _list_statement(*filters: str, page: str | None) -> Select[Any]:
-    """One statement for each set of filters, kept, so that SQLAlchemy compiles it once."""
-    key = (*filters, "before") if page is not None else filters
-    statement = _lists.get(key)
-    if statement is None:
-        statement = _RUNS.where(*(_R.c[name] == bindparam(name) for name in filters))
-        if page is not None:
-            # The first condition alone is what the index is entered by.
-            statement = statement.where(
-                _R.c.started_at <= bindparam("before_at"),
-                or_(_R.c.started_at < bindparam("before_at"), _R.c.id < bindparam("before_id")),
-            )
-        _lists[key] = statement
-    return statement

@@ -7,6 +7,8 @@ million edges stay small), at everything else by its natural key (no join to sho
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -21,14 +23,18 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    text,
 )
 
 from .columns import JsonObject, Key, Name, Number, Serial, Source, Text, UtcDateTime
 
-HEAD = "0003"
+HEAD = "0004"
 """The revision that this code works with; the last of ``migrations/versions``."""
 
 VERSION_TABLE = "windsock_alembic_version"
+
+# PostgreSQL sorts texts as a language does; how a text begins is a question of its bytes.
+_BY_BYTES: dict[str, Any] = {"postgresql_ops": {"name": "text_pattern_ops"}}
 
 metadata = MetaData(
     naming_convention={
@@ -79,9 +85,26 @@ run = Table(
     Column("ended_at", UtcDateTime),
     Index("ix_windsock_run_started", "started_at", "id"),
     Index("ix_windsock_run_dag", "dag_id", "started_at", "id"),
+    Index("ix_windsock_run_dag_state", "dag_id", "state", "started_at", "id"),
     Index("ix_windsock_run_pipeline", "pipeline", "started_at", "id"),
     Index("ix_windsock_run_pipeline_state", "pipeline", "state", "started_at", "id"),
     Index("ix_windsock_run_state", "state", "started_at", "id"),
+    Index("ix_windsock_run_stack", "stack", "started_at", "id"),
+)
+
+# What runs are found by: their parameters, one a row. ``text`` is always there (cut to its length), ``number`` for
+# numbers and booleans. Written with the run, and gone with it.
+run_parameter = Table(
+    "windsock_run_parameter",
+    metadata,
+    Column("run", Key, ForeignKey("windsock_run.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Name, nullable=False),
+    Column("number", Number),
+    Column("text", String(200), nullable=False),
+    PrimaryKeyConstraint("run", "name"),
+    Index("ix_windsock_run_parameter_number", "name", "number", "run"),
+    Index("ix_windsock_run_parameter_text", "name", "text", "run"),
+    sqlite_with_rowid=False,
 )
 
 step_run = Table(
@@ -107,6 +130,8 @@ step_run = Table(
     Index("ix_windsock_step_run_cache", "cache_key", "state", "ended_at"),
 )
 
+_LATEST: dict[str, Any] = {"sqlite_where": text("latest = 1"), "postgresql_where": text("latest")}
+
 metric = Table(
     "windsock_metric",
     metadata,
@@ -116,7 +141,11 @@ metric = Table(
     Column("value", Number, comment="NULL is NaN"),
     Column("step", BigInteger),
     Column("at", UtcDateTime, nullable=False),
+    Column("latest", Boolean(create_constraint=False), nullable=False, comment="the last value of its key"),
     PrimaryKeyConstraint("step_run", "position"),
+    # A thousand values of one key cost two entries here, not two thousand, where the database can do that.
+    Index("ix_windsock_metric_value", "key", "value", "step_run", **_LATEST),
+    Index("ix_windsock_metric_of_step", "step_run", "key", "value", **_LATEST),
     sqlite_with_rowid=False,
 )
 
@@ -125,6 +154,7 @@ artifact = Table(
     metadata,
     Column("name", Name, primary_key=True),
     Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_windsock_artifact_prefix", "name", **_BY_BYTES),
 )
 
 artifact_version = Table(
@@ -144,7 +174,10 @@ artifact_version = Table(
     UniqueConstraint("artifact", "version"),
     UniqueConstraint("artifact", "digest"),
     Index("ix_windsock_artifact_version_digest", "digest", "id"),
-    Index("ix_windsock_artifact_version_type", "type", "id"),
+    Index("ix_windsock_artifact_version_created", "created_at", "id"),
+    Index("ix_windsock_artifact_version_type", "type", "created_at", "id"),
+    Index("ix_windsock_artifact_version_producer", "producer", "created_at", "id"),
+    Index("ix_windsock_artifact_version_size", "size", "id"),
 )
 
 edge = Table(
@@ -166,6 +199,7 @@ model = Table(
     Column("name", Name, primary_key=True),
     Column("description", Text),
     Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_windsock_model_prefix", "name", **_BY_BYTES),
 )
 
 model_version = Table(
@@ -198,6 +232,26 @@ model_version = Table(
     Index("ix_windsock_model_version_baseline", "baseline_version"),
     Index("ix_windsock_model_version_evaluation", "evaluation_version"),
     Index("ix_windsock_model_version_run", "run"),
+    Index("ix_windsock_model_version_created", "created_at", "model", "version"),
+)
+
+# What model versions are found by: metrics, parameters and tags, as ``windsock_run_parameter`` is for runs.
+model_version_value = Table(
+    "windsock_model_version_value",
+    metadata,
+    Column("model", Name, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("kind", String(9), nullable=False, comment="metric, parameter or tag"),
+    Column("name", Name, nullable=False),
+    Column("number", Number),
+    Column("text", String(200), nullable=False),
+    PrimaryKeyConstraint("model", "version", "kind", "name"),
+    ForeignKeyConstraint(
+        ["model", "version"], ["windsock_model_version.model", "windsock_model_version.version"], ondelete="CASCADE"
+    ),
+    Index("ix_windsock_model_version_value_number", "kind", "name", "number", "model", "version"),
+    Index("ix_windsock_model_version_value_text", "kind", "name", "text", "model", "version"),
+    sqlite_with_rowid=False,
 )
 
 alias = Table(
@@ -247,6 +301,10 @@ deployment = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     ForeignKeyConstraint(["model", "version"], ["windsock_model_version.model", "windsock_model_version.version"]),
     Index("ix_windsock_deployment_model", "model", "version"),
+    Index("ix_windsock_deployment_prefix", "name", **_BY_BYTES),
+    Index("ix_windsock_deployment_model_name", "model", "name"),
+    Index("ix_windsock_deployment_phase", "phase", "name"),
+    Index("ix_windsock_deployment_stack", "stack", "name"),
 )
 
 deployment_event = Table(
@@ -287,6 +345,10 @@ drift_report = Table(
     Index("ix_windsock_drift_report_model", "model", "id"),
     Index("ix_windsock_drift_report_deployment", "deployment", "id"),
     Index("ix_windsock_drift_report_drifted", "drifted", "id"),
+    Index("ix_windsock_drift_report_created", "created_at", "id"),
+    Index("ix_windsock_drift_report_model_created", "model", "created_at", "id"),
+    Index("ix_windsock_drift_report_deployment_created", "deployment", "created_at", "id"),
+    Index("ix_windsock_drift_report_drifted_created", "drifted", "created_at", "id"),
     sqlite_autoincrement=True,
 )
 
@@ -322,7 +384,10 @@ audit_event = Table(
     Column("reason", Text),
     Column("previous", String(64), nullable=False, comment="the hash of the event before; zeros for the first"),
     Column("hash", String(64), nullable=False, comment="see audit_chain.py"),
-    Index("ix_windsock_audit_event_subject", "subject_kind", "subject", "id"),
+    Index("ix_windsock_audit_event_at", "at", "id"),
+    Index("ix_windsock_audit_event_actor", "actor", "at", "id"),
+    Index("ix_windsock_audit_event_action", "action", "at", "id"),
+    Index("ix_windsock_audit_event_subject", "subject_kind", "subject", "at", "id"),
     sqlite_autoincrement=True,
 )
 

@@ -98,7 +98,7 @@ class TestChain:
         from windsock.provider.metadata.audit import Audit
 
         assert {name for name in vars(Audit) if not name.startswith("_")} == {
-            "append", "events", "head", "list", "verify",
+            "append", "events", "head", "list", "search", "verify",
         }  # fmt: skip
 
     def test_lists_of_one_subject(self, metadata: Metadata) -> None:
