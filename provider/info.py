@@ -115,6 +115,12 @@ PROVIDER_INFO: dict[str, Any] = {
                     default="True",
                     kind="boolean",
                 ),
+                "artifact_cache_size": _option(
+                    "How much each remote artifact store may keep on this machine's disk, in home, of what was loaded "
+                    "from it, and at most half of what the disk has free; 0 for nothing.",
+                    "50GB",
+                    default="10GB",
+                ),
                 "metadata_patience": _option(
                     "Seconds that a step waits for a metadata database that does not answer.",
                     default="60",
@@ -125,6 +131,11 @@ PROVIDER_INFO: dict[str, Any] = {
                     "record is written to the database when that is back. Otherwise the step fails.",
                     default="True",
                     kind="boolean",
+                ),
+                "metrics_pushgateway": _option(
+                    "Pushgateway to which each drift check pushes its metrics; default: none, they are scraped from "
+                    "the API server at /windsock/api/metrics.",
+                    "pushgateway.example.com:9091",
                 ),
                 "metadata_transport": _option(
                     "How tasks reach the metadata: sql (they open the database) or rest (they ask the API server and "

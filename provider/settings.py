@@ -8,6 +8,7 @@ the mapping given (in Airflow processes: the ``[windsock]`` section), then its d
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,10 @@ class Settings:
     api_url: str | None = None
     metadata_patience: float = 60.0
     """Seconds that a step waits for a metadata database that does not answer."""
+    artifact_cache_size: int = 10 * 10**9
+    """Bytes that each remote artifact store may keep on this machine's disk; 0 for none."""
+    metrics_pushgateway: str | None = None
+    """Where drift checks push what they found, for networks in which nothing may be scraped."""
     spool: bool = True
     """Whether it then keeps its record in the artifact store and goes on; otherwise it fails."""
 
@@ -70,9 +75,11 @@ class Settings:
             ),
             actor=option("actor") or env.get("USER") or env.get("LOGNAME") or "unknown",
             step_cache=_boolean("step_cache", option("step_cache"), default=True),
+            artifact_cache_size=_size("artifact_cache_size", option("artifact_cache_size"), default=10 * 10**9),
             metadata_transport=_transport(option("metadata_transport")),
             api_url=option("api_url"),
             metadata_patience=_seconds("metadata_patience", option("metadata_patience"), default=60.0),
+            metrics_pushgateway=option("metrics_pushgateway"),
             spool=_boolean("spool", option("spool"), default=True),
         )
 
@@ -103,6 +110,19 @@ def _transport(text: str | None) -> str:
             hint="Set WINDSOCK_METADATA_TRANSPORT=rest where there is no access to the database, else leave it out.",
         )
     return name
+
+
+def _size(name: str, text: str | None, *, default: int) -> int:
+    """Bytes, as a number or with a unit: ``500 MB``, ``2GiB``."""
+    if text is None:
+        return default
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([kmgt]?)(i?)b?", text.strip().lower())
+    if found is None or (found[3] and not found[2]):
+        raise SettingInvalid(
+            f"[windsock] {name} is {text!r}, which is no size.",
+            hint=f"Set WINDSOCK_{name.upper()}=10GB, for example, or =0.",
+        )
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2] or " "))
 
 
 def _boolean(name: str, text: str | None, *, default: bool) -> bool:

@@ -6,4 +6,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # `servers` and test pipelines are importable; tests/ is no package
 
-pytest_plugins = ["airflow_home", "airflow_server", "rest_lab", "servers", "object_servers"]
+pytest_plugins = ["servers", "airflow_home", "airflow_server", "rest_lab", "object_servers"]

@@ -29,12 +29,12 @@ _swept: set[str] = set()
 class PrivateFolder:
     """One folder, from its making until :meth:`remove`; at the latest until the process ends."""
 
-    def __init__(self) -> None:
-        place = tempfile.gettempdir()
+    def __init__(self, parent: Path | None = None) -> None:
+        place = str(parent or tempfile.gettempdir())
         if place not in _swept:
             _swept.add(place)
             sweep(place)
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
         self._lock = os.open(self.path, os.O_RDONLY)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._owner = os.getpid()

@@ -11,6 +11,7 @@ import errno
 import mmap
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -35,6 +36,8 @@ from .unsealing import NEEDS_A_FILE, load_encrypted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from .cache import BlobCache
 
 _IN_BACKGROUND = 1 << 20
 """Smaller files are verified before they are read, bigger ones meanwhile."""
@@ -220,13 +223,14 @@ def available(ref: Mapping[str, Any], store: ArtifactStore) -> bool:
 
 @contextmanager
 def localized(
-    ref: Mapping[str, Any], store: ArtifactStore, *, verify: bool = True, keep: bool = False
+    ref: Mapping[str, Any], store: ArtifactStore, *, verify: bool = True, keep: bool = False, cached: bool = True
 ) -> Iterator[Path]:
     """The artifact as a file or folder on this machine: where it is, or a temporary copy, verified while fetched.
 
     The copy is removed at the end, or, with ``keep``, when the process ends. A file of a local store is not verified
-    here.
+    here. ``cached=False`` asks the store even for what its cache on this machine holds.
     """
+    cache = store.cache if cached else None
     uri = str(ref["uri"])
     here = store.local_path(uri)
     with ExitStack() as stack:
@@ -234,17 +238,21 @@ def localized(
             manifest = store.get_bytes(uri)
             require_digest(ref, digest_bytes(manifest))
             files = read_manifest(manifest, uri)
-            folder = here.with_suffix("") if here is not None else stack.enter_context(_temporary(keep)) / "value"
+            folder = (
+                here.with_suffix("") if here is not None else stack.enter_context(_temporary(keep, cache)) / "value"
+            )
             base = uri.removesuffix(TREE)
-            for file in files:
-                part, path = {"uri": f"{base}/{file['name']}", "digest": file["digest"]}, folder / file["name"]
-                if here is None:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    _fetch(store, part["uri"], path, part if verify else None)
-                elif not path.is_file():
-                    raise store.not_found(part["uri"])
-                elif verify:
-                    require_digest(part, digest_file(path))
+            parts = [
+                ({"uri": f"{base}/{file['name']}", "digest": file["digest"]}, folder / file["name"]) for file in files
+            ]
+            if here is None:
+                _fetch_all(store, parts, verify=verify, cache=cache)
+            else:
+                for part, path in parts:
+                    if not path.is_file():
+                        raise store.not_found(part["uri"])
+                    if verify:
+                        require_digest(part, digest_file(path))
             yield folder
         elif here is not None:
             if not here.is_file():
@@ -252,21 +260,37 @@ def localized(
             yield here
         else:
             name = uri.rpartition("/")[2]
-            path = stack.enter_context(_temporary(keep)) / name
-            _fetch(store, uri, path, ref if verify else None)
+            path = stack.enter_context(_temporary(keep, cache)) / name
+            _fetch(store, ref, path, verify=verify, cache=cache)
             yield path
 
 
-def _fetch(store: ArtifactStore, uri: str, path: Path, expected: Mapping[str, Any] | None) -> None:
-    with store.open(uri) as source:
-        digest = copy_stream(source, path)
-    if expected is not None:
-        require_digest(expected, digest)
+def _fetch_all(
+    store: ArtifactStore, parts: list[tuple[dict[str, str], Path]], *, verify: bool, cache: BlobCache | None
+) -> None:
+    for folder in {path.parent for _, path in parts}:
+        folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(max(1, min(store.workers, len(parts))), "windsock-fetch") as pool:
+        for _ in pool.map(lambda part: _fetch(store, *part, verify=verify, cache=cache), parts):
+            pass
+
+
+def _fetch(store: ArtifactStore, ref: Mapping[str, Any], path: Path, *, verify: bool, cache: BlobCache | None) -> None:
+    digest = str(ref["digest"])
+    if cache is not None and cache.link(digest, path, verify=verify):
+        return
+    with store.open(str(ref["uri"])) as source:
+        found = copy_stream(source, path)
+    if verify:
+        require_digest(ref, found)
+    if cache is not None and found == digest:
+        cache.add(digest, path)
 
 
 @contextmanager
-def _temporary(keep: bool) -> Iterator[Path]:
-    folder = PrivateFolder()
+def _temporary(keep: bool, cache: BlobCache | None) -> Iterator[Path]:
+    """A folder for copies; beside the cache, if there is one, so that they are links to what it holds."""
+    folder = PrivateFolder(cache.folder if cache is not None else None)
     try:
         yield folder.path
     finally:

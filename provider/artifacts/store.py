@@ -34,6 +34,8 @@ from .digests import HashingFile, files_of, folder_manifest, hex_of, read_manife
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from .cache import BlobCache
+
 TREE = ".tree"
 """Ending of a folder's manifest, and so of a folder artifact's URI."""
 
@@ -70,6 +72,8 @@ class ArtifactStore(Component):
     kind: ClassVar[str] = "artifact_store"
     memory_map = False
     """Whether the files of :meth:`local_path` may be mapped: they are never truncated while somebody reads."""
+    workers = 1
+    """How many blobs may well be read at a time."""
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any], context: ComponentContext | None = None) -> Component:
@@ -225,6 +229,11 @@ class ArtifactStore(Component):
     def is_local(self) -> bool:
         """Whether reading twice costs no network."""
         return self.local_path("objects") is not None
+
+    @property
+    def cache(self) -> BlobCache | None:
+        """Where what was fetched from this store is kept on this machine, if it is."""
+        return None
 
     def describe(self) -> dict[str, Any]:
         """How another process builds this store: ``build_store``. Connection ids, and never a secret."""

@@ -221,13 +221,13 @@ def _discard(part: Path) -> None:
 
 
 @contextmanager
-def _verified(found: ArtifactVersion, store: ArtifactStore) -> Iterator[Path]:
+def _verified(found: ArtifactVersion, store: ArtifactStore, *, cached: bool = True) -> Iterator[Path]:
     """The content on this machine, its digest compared. Raises ``ArtifactCorrupted``, ``ArtifactNotFound``."""
     from ..artifacts.digests import digest_file
     from ..artifacts.saving import localized, require_digest
 
     ref = _ref(found)
-    with localized(ref, store, verify=True) as path:
+    with localized(ref, store, verify=True, cached=cached) as path:
         # What a remote store sends is verified on its way, a local file is not.
         if path.is_file() and store.local_path(found.uri) is not None:
             require_digest(ref, digest_file(path))
@@ -279,7 +279,7 @@ def verify(
 def _verdict(found: ArtifactVersion, store: ArtifactStore, *, remove: bool, alone: bool) -> dict[str, Any]:
     problem, removed = None, False
     try:
-        with _verified(found, store):
+        with _verified(found, store, cached=False):
             pass
     except ArtifactCorrupted as error:
         if remove:

@@ -21,15 +21,15 @@ import time
 import uuid
 from abc import abstractmethod
 from threading import Lock
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar, cast
-
-from pydantic import Field, model_validator
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from ...component import CheckResult, ComponentConfig, ComponentContext
 from ...errors import ArtifactError, ComponentInvalid, MissingExtra, WindsockError
 from ...faults import reach
+from ..cache import BlobCache
 from ..store import ArtifactStore
 from .claims import claim
+from .config import ObjectStoreConfig
 from .transfers import PartReader, UploadLost, each, is_temporary, read_piece, retrying
 
 if TYPE_CHECKING:
@@ -44,43 +44,6 @@ _LOOK_FIRST = 1 << 20
 """Bigger blobs are looked up before they are sent: the request is cheaper than the bytes."""
 _BUCKET_SEEN = 5.0
 _AHEAD = 8
-
-
-class ObjectStoreConfig(ComponentConfig):
-    """``bucket`` (or container), ``prefix`` inside it, ``connection``: an Airflow connection id.
-
-    ``root`` says all three in one, as an ``ObjectStoragePath`` does: ``s3://connection@bucket/prefix``.
-
-    At most ``concurrency`` requests run at a time, each with at most ``part_size`` bytes. A request that fails for the
-    moment is made again up to ``retries`` times. ``conditional_writes: false`` is for servers that do not know
-    ``If-None-Match``; ``windsock stack check`` finds out.
-    """
-
-    bucket: str
-    prefix: str = ""
-    connection: str | None = None
-    concurrency: int = Field(16, ge=1, le=256)
-    part_size: int = Field(8 << 20, ge=5 << 20, le=64 << 20)
-    retries: int = Field(6, ge=0, le=20)
-    conditional_writes: bool = True
-
-    schemes: ClassVar[tuple[str, ...]] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_root(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or "root" not in data:
-            return data
-        rest = dict(data)
-        root = str(rest.pop("root"))
-        scheme, _, path = root.partition("://")
-        if scheme not in cls.schemes:
-            raise ValueError(f"root {root!r} does not begin with {' or '.join(f'{s}://' for s in cls.schemes)}")
-        if given := {"bucket", "prefix", "connection"} & set(rest):
-            raise ValueError(f"root already says {', '.join(sorted(given))}")
-        place, _, prefix = path.partition("/")
-        connection, _, bucket = place.rpartition("@")
-        return {**rest, "bucket": bucket, "prefix": prefix, "connection": connection or None}
 
 
 class ObjectStore(ArtifactStore):
@@ -104,6 +67,8 @@ class ObjectStore(ArtifactStore):
         self._slots = asyncio.Semaphore(1)
         self._pid = 0
         self._bucket_seen = float("-inf")
+        self._cache: BlobCache | None = None
+        self.workers = int(self.config.concurrency)
 
     @abstractmethod
     def connect(self) -> Any:
@@ -142,6 +107,16 @@ class ObjectStore(ArtifactStore):
     def bucket(self) -> Bucket:
         _ = self.filesystem
         return cast("Bucket", self._bucket)
+
+    @property
+    def cache(self) -> BlobCache | None:
+        with self._lock:
+            if self._cache is None and self._context is not None:
+                settings = self._context.settings
+                limit, folder = self.config.cache_size, self.config.cache_folder
+                limit = settings.artifact_cache_size if limit is None else int(limit)
+                self._cache = BlobCache(folder.expanduser() if folder else settings.home / "cache", limit)
+            return self._cache if self._cache is not None and self._cache.ready() else None
 
     # ------------------------------------------------------------------ the five methods
 

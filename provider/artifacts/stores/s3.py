@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .objects import ObjectStore, ObjectStoreConfig
+from .config import ObjectStoreConfig
+from .objects import ObjectStore
 from .transfers import status_of
 
 if TYPE_CHECKING:
