@@ -1,0 +1,45 @@
+"""Kill -9 at random moments. A thousand times on each database: ``make bench ARGS=faults``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from kill_lab import World, check, kill, warm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TIMES = 200
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder in memory if there is one: a process that is killed leaves its writes with the kernel either way."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as name:
+        yield Path(name)
+
+
+def _url(database: str, request: pytest.FixtureRequest, home: Path) -> str:
+    home.mkdir()
+    if database == "sqlite":
+        return f"sqlite:///{home / 'metadata.db'}"
+    server = request.getfixturevalue("postgres")
+    url: str = server.url(server.database())
+    return url
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_nothing_is_torn_lost_or_doubled(database: str, memory: Path, request: pytest.FixtureRequest) -> None:
+    first, second = (World(_url(database, request, home), home) for home in (memory / "first", memory / "second"))
+    task = warm(first)
+    assert check(first)["tasks"] == 11
+    kill(second, TIMES, task)
+    found = check(second)
+    assert found["tasks"] > TIMES // 10  # they did get something done between the kills
+    assert found["attempts"] - 2 * found["tasks"] > TIMES // 10  # and were cut off in the middle of it
