@@ -88,13 +88,12 @@ class BlobCache:
         self._unseen += size
         if self._unseen > self.limit * _OFTEN:
             self._unseen = 0
-            self.trim()
+            with suppress(OSError):
+                self.trim()
 
     def trim(self) -> int:
         """Remove what was not used for longest until there is room; returns the bytes that stay."""
-        with self._alone() as alone:
-            if not alone:
-                return 0
+        with self._alone():
             entries = []
             for path in self.folder.glob("??/*"):
                 with suppress(FileNotFoundError):
@@ -116,20 +115,12 @@ class BlobCache:
         return self.folder / digits[:2] / digits
 
     @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """Whether nobody else is trimming: then they do it for us."""
+    def _alone(self) -> Iterator[None]:
+        """One at a time: two that trim at once would throw away twice as much."""
+        lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError:
-            yield False
-            return
-        try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                yield False
-                return
-            yield True
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
         finally:
             os.close(lock)
 
