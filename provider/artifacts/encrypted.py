@@ -75,6 +75,7 @@ class EncryptedArtifactStore(ArtifactStore):
         self.keys_of = DataKeys(inner, encryption.key, encryption.previous, lambda: inner.context.credentials)
         self.workers = inner.workers
         self.memory_map = inner.memory_map  # for what was stored before encryption
+        self.workers = inner.workers
         self._stages: dict[Path, ExitStack] = {}
         self._staged: dict[Path, tuple[Path, DataKey]] = {}
         self._lock = Lock()

@@ -32,6 +32,7 @@ from .processes import Process, is_locked, locked
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..artifacts.store import ArtifactStore
     from ..security.credentials import Connection
     from .server.settings import Release
 
@@ -91,7 +92,7 @@ class LocalDeployer(Deployer):
         order = {
             "order": "deploy",
             "release": release.to_dict(),
-            "environment": self._environment(release),
+            "environment": self._environment(request.store),
             "host": self.config.host,
             "port": self.config.port,
             "start_timeout": self.config.start_timeout,
@@ -191,12 +192,12 @@ class LocalDeployer(Deployer):
             log=log if config.log_predictions else None,
         )
 
-    def _environment(self, release: Release) -> dict[str, str]:
+    def _environment(self, store: ArtifactStore) -> dict[str, str]:
         """The secrets of a release, as its server's environment variables; they go through memory only."""
         from .server.worker import TOKEN_VARIABLE
 
         secrets = {}
-        if connection_id := release.store["config"].get("connection"):
+        for connection_id in store.connections():
             connection = self.context.credentials.connection(connection_id)
             secrets[f"AIRFLOW_CONN_{connection_id.upper()}"] = _as_json(connection)
         if token := self._token():

@@ -26,8 +26,7 @@ logger = logging.getLogger(__name__)
 
 def describe_store(store: ArtifactStore) -> dict[str, Any]:
     """How to build the same store in another process: its class and its options, which hold no secrets."""
-    cls = type(store)
-    return {"class": f"{cls.__module__}:{cls.__qualname__}", "config": store.config.model_dump(mode="json")}
+    return store.describe()
 
 
 def build_store(description: Mapping[str, Any], home: str, credentials: Credentials | None = None) -> ArtifactStore:
