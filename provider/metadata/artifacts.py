@@ -22,11 +22,12 @@ from sqlalchemy import (
     null,
     select,
     union_all,
+    update,
 )
 
-from ..errors import ArtifactNotFound, did_you_mean
+from ..errors import ArtifactNotFound, ContentRemoved, did_you_mean
 from ..names import check_name
-from . import schema
+from . import schema, tombstones
 from .database import Database, PerDialect
 from .direct import Direct, unpacked
 from .listing import Listing, See, Term, begins, between, equals
@@ -86,7 +87,7 @@ class Artifact(Record):
     created_at: datetime
 
 
-_A, _V = schema.artifact, schema.artifact_version
+_A, _V, _T = schema.artifact, schema.artifact_version, schema.tombstone
 _ensure = Direct(PerDialect(lambda insert: insert(_A).on_conflict_do_nothing()))
 
 
@@ -112,13 +113,18 @@ def _pairs(items: Callable[[str], Any]) -> ColumnElement[bool]:
 def _known_and_highest(items: Callable[[str], Any]) -> CompoundSelect[Any]:
     """Both questions of a step's end: which contents are known, and what is the highest number so far.
 
-    Rows of the second kind have no id.
+    Rows of the second kind have no id. A third question: are the blobs known that somebody wants to remove? Those rows
+    have a state for a type.
     """
+    stones = {"digest": _T.c.blob, "type": _T.c.state}
     numbers = {"artifact": _A.c.name, "version": func.coalesce(_highest, 0)}
     return union_all(
         select(_V).where(_pairs(items)),
         select(*(numbers.get(column.name, null()).label(column.name) for column in _V.c)).where(
             _A.c.name.in_(items("names"))
+        ),
+        select(*(stones.get(column.name, null()).label(column.name) for column in _V.c)).where(
+            _T.c.blob.in_(items("blobs"))
         ),
     )
 
@@ -128,6 +134,7 @@ _IDS_BY_PAIRS = select(_V.c.artifact, _V.c.digest, _V.c.id).where(_pairs(_listed
 _look_up = Direct(_known_and_highest(_listed), fixed=_known_and_highest(unpacked))
 _insert = Direct(insert(_V).returning(_V.c.artifact, _V.c.digest, _V.c.id))  # in no order: SQLite has none to offer
 _INSERT_ONLY = insert(_V)
+_MOVE = update(_V).where(_V.c.id == bindparam("of_id")).values(uri=bindparam("new_uri"))
 _ONE = select(_V).where(_V.c.artifact == bindparam("artifact"), _V.c.version == bindparam("version"))
 _NEWEST_FIRST = (
     select(_V)
@@ -150,13 +157,17 @@ class Artifacts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, new: NewArtifact, *, producer: str | None = None) -> ArtifactVersion:
-        """Record one stored value outside a step; idempotent by (artifact, digest)."""
+    def record(self, new: NewArtifact, *, producer: str | None = None, present: Sequence[str] = ()) -> ArtifactVersion:
+        """Record one stored value outside a step; idempotent by (artifact, digest).
+
+        Raises ``ContentRemoved`` if a pruner removed the content since it was found in the store; ``present`` are the
+        URIs that were stored again after that.
+        """
         attempts = Attempts()
 
         def work(connection: Connection) -> ArtifactVersion:
             lock = attempts.again() or connection.dialect.name != "sqlite"
-            return record_all(connection, [new], producer, lock=lock)[0][0]
+            return record_all(connection, [new], producer, lock=lock, present=present)[0][0]
 
         return self._database.write(work)
 
@@ -268,11 +279,15 @@ def record_all(
     *,
     lock: bool,
     inputs: Iterable[tuple[str, str]] = (),
+    present: Sequence[str] = (),
+    reads: Iterable[str] = (),
 ) -> tuple[builtins.list[ArtifactVersion], dict[tuple[str, str], ArtifactVersion]]:
     """The versions of ``new``, in that order, in the caller's transaction; those that are missing are made.
 
     Also returns what is known by (artifact, digest), ``inputs`` included. One statement when all are known, two when
-    not, three when a name is new. ``lock``: lock the artifacts' rows first, unless the caller did.
+    not, three when a name is new. ``lock``: lock the artifacts' rows first, unless the caller did. Raises
+    ``ContentRemoved`` for content that a pruner removes or removed (:mod:`.tombstones`), unless it is ``present``
+    again; from what it ``reads`` (URIs), marks of a pruner are taken away.
     """
     names = sorted({check_name("artifact", item.artifact) for item in new})
     if lock and names:
@@ -280,15 +295,39 @@ def record_all(
     pairs = dict.fromkeys([*((item.artifact, item.digest) for item in new), *inputs])
     known: dict[tuple[str, str], ArtifactVersion] = {}
     highest: dict[str, int] = {}
-    for row in _look_up.rows(connection, {**_lists(pairs), "names": names}) if pairs else ():
-        if row["id"] is None:
+    stones: dict[str, str] = {}
+    blobs = {tombstones.blob_key(item.uri): item.uri for item in new}
+    read = {tombstones.blob_key(uri): uri for uri in reads}
+    asked = {**_lists(pairs), "names": names, "blobs": [*blobs, *read]}
+    for row in _look_up.rows(connection, asked) if pairs else ():
+        if row["id"] is None and row["digest"] is not None:
+            stones[row["digest"]] = row["type"]
+        elif row["id"] is None:
             highest[row["artifact"]] = row["version"]
         elif (row["artifact"], row["digest"]) in pairs:
             known[row["artifact"], row["digest"]] = ArtifactVersion(**row)
+    if stones:
+        tombstones.release(connection, [read[blob] for blob in stones.keys() & read.keys()])
+        if own := {blob: state for blob, state in stones.items() if blob in blobs}:
+            tombstones.resolve(connection, blobs, own, present)
+    for item in new:
+        _follow(connection, item, known)
     missing = {(item.artifact, item.digest): item for item in new if (item.artifact, item.digest) not in known}
     if missing:
         _make(connection, [*missing.values()], producer, known, highest)
     return [known[item.artifact, item.digest] for item in new], known
+
+
+def _follow(connection: Connection, item: NewArtifact, known: dict[tuple[str, str], ArtifactVersion]) -> None:
+    """The same content was recorded at another place (another store): if it is gone from there, it is here now."""
+    version = known.get((item.artifact, item.digest))
+    if version is None or version.uri == item.uri:
+        return
+    try:
+        tombstones.refer(connection, [version.uri])
+    except ContentRemoved:
+        connection.execute(_MOVE, {"of_id": version.id, "new_uri": item.uri})
+        known[item.artifact, item.digest] = version.model_copy(update={"uri": item.uri})
 
 
 def ids_by_content(connection: Connection, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:

@@ -19,6 +19,7 @@ from .columns import clean_text
 from .database import Database, PerDialect, in_order
 from .listing import Listing, Term, begins, equals
 from .records import ANY, JSON, Any_, Page, Record, now, page_start
+from .tombstones import refer
 
 if TYPE_CHECKING:
     import builtins
@@ -68,7 +69,9 @@ _ONE = select(_D).where(_D.c.name == bindparam("name"))
 _LOCKED = _ONE.with_for_update()
 _LIST = Listing(Deployment, select(_D), [_D.c.name], newest_first=False)
 _there = Term(("there",), lambda see: see(_D.c.phase) != "deleted")
-_VERSION = select(_V.c.version).where(_V.c.model == bindparam("model"), _V.c.version == bindparam("version"))
+_VERSION = select(_V.c.version, _V.c.state, _V.c.artifact, _V.c.baseline).where(
+    _V.c.model == bindparam("model"), _V.c.version == bindparam("version")
+)
 _CREATE = PerDialect(lambda insert: insert(_D).on_conflict_do_nothing())
 _CHANGE = (
     update(_D)
@@ -117,12 +120,15 @@ class Deployments:
             if (None if found is None else found.revision) != expected_revision:
                 raise _conflict(deployment.name, expected_revision, found)
             key = {"model": deployment.model, "version": deployment.version}
-            if connection.execute(_VERSION, key).first() is None:
+            version = connection.execute(_VERSION, key).first()
+            if version is None:
                 raise ModelNotFound(
                     f'Model "{deployment.model}" has no version {deployment.version}.',
                     hint=f"List them: windsock model show {deployment.model}",
                     **key,
                 )
+            if version.state == "archived" and deployment.phase != "deleted":  # only active ones are safe from pruning
+                refer(connection, [ref["uri"] for ref in (version.artifact, version.baseline) if ref and "uri" in ref])
             return _write(connection, deployment, present, actor=actor, action=action, reason=reason)
 
         return self._database.write(work)

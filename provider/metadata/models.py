@@ -22,6 +22,7 @@ from .database import Database, PerDialect, in_order
 from .listing import Listing, begins
 from .records import ANY, JSON, Any_, Page, Record, finite, now, page_start
 from .terms import values_of
+from .tombstones import refer
 
 if TYPE_CHECKING:
     import builtins
@@ -193,6 +194,7 @@ class Models:
                 created_at=now(),
             )
             values = {**version.model_dump(), **numbers, "metrics": finite(new.metrics)}
+            refer(connection, _uris(new))
             connection.execute(_INSERT, values)
             if found := [*_values(version)]:
                 connection.execute(_ADD_VALUES, found)
@@ -461,6 +463,11 @@ def _conflict(model: str, alias: str, expected: Any, current: int | None, wanted
         expected=expected,
         current=current,
     )
+
+
+def _uris(version: NewModelVersion) -> list[str]:
+    """Where the content is that a model version refers to."""
+    return [ref["uri"] for ref in (version.artifact, version.baseline, version.evaluation) if ref and "uri" in ref]
 
 
 def _values(version: ModelVersion) -> Iterator[JSON]:

@@ -109,6 +109,8 @@ class StepFinish(Record):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     """Set when it is recorded afterwards (from the spool); else it ends now."""
+    present: Sequence[str] = ()
+    """URIs of outputs that were stored again after a ``ContentRemoved``."""
 
 
 class Run(Record):
@@ -543,7 +545,13 @@ def _record_outputs(connection: Connection, finish: StepFinish, *, lock: bool) -
     key = finish.start.key
     read = [(edge.name, str(edge.ref["artifact"]), str(edge.ref["digest"])) for edge in finish.inputs]
     made, known = record_all(
-        connection, finish.outputs, key, lock=lock, inputs=[(artifact, digest) for _, artifact, digest in read]
+        connection,
+        finish.outputs,
+        key,
+        lock=lock,
+        inputs=[(artifact, digest) for _, artifact, digest in read],
+        present=finish.present,
+        reads=[str(edge.ref["uri"]) for edge in finish.inputs if "uri" in edge.ref],
     )
     edges = []
     for name, artifact, digest in read:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from .lineage import Lineage
     from .models import Models
     from .pipelines import Pipelines
+    from .reach import Reach
     from .runs import Runs
+    from .tombstones import Tombstones
 
 
 class Metadata:
@@ -81,6 +83,18 @@ class Metadata:
         from .lineage import Lineage
 
         return Lineage(self.database)
+
+    @cached_property
+    def reach(self) -> Reach:
+        from .reach import Reach
+
+        return Reach(self.database)
+
+    @cached_property
+    def tombstones(self) -> Tombstones:
+        from .tombstones import Tombstones
+
+        return Tombstones(self.database)
 
     @classmethod
     def open(cls, url: str, *, check: bool = True) -> Metadata:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MaterializerNotFound
+from ..errors import ContentRemoved, MaterializerNotFound
 from ..faults import reach
 from .binding import Binder, Target, target
 from .cache import cache_key, usable
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ..stack import Stack
     from .recorder import Recorder
 
+_PRUNER_PATIENCE = 120.0
+_PRUNER_PAUSE = 0.2
+"""Seconds to wait for, and between looks at, a pruner that is removing what the step has stored."""
 _PASSING = frozenset({"TaskDeferred", "AirflowRescheduleException", "AirflowTaskRescheduled"})
 """Not an end of the step: Airflow will come back to it."""
 
@@ -45,6 +48,7 @@ class Execution:
     cache_key: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
     inputs: list[tuple[str, Ref]] = field(default_factory=list)
+    present: tuple[str, ...] = ()
     _began: float = field(default_factory=time.perf_counter)
 
     def run(self) -> StepResult:
@@ -83,7 +87,10 @@ class Execution:
             cache_key=self.cache_key,
             cached_from=hit.step_run,
         )
-        self.recorder.finish(self, result)
+        try:
+            self.recorder.finish(self, result)
+        except ContentRemoved:  # by a pruner, after it was seen in the store: a miss
+            return None
         reach("runtime.cache.recorded")
         return result
 
@@ -98,12 +105,30 @@ class Execution:
         reach("runtime.function.returned")
         outputs = named(value, self.invocation)
         check_types(outputs, self.invocation, found.signed)
-        records = self._save(outputs)
-        result = self._result("success", context, records)
-        reach("runtime.step.before_finish")
-        refs = self.recorder.finish(self, result)
-        reach("runtime.step.finished")
-        return result.with_outputs(refs)
+        return self._recorded(outputs, context)
+
+    def _recorded(self, outputs: dict[str, Any], context: StepContext) -> StepResult:
+        """Store the outputs, then record them. What a pruner removes meanwhile is stored once more."""
+        deadline = time.monotonic() + _PRUNER_PATIENCE
+        while True:
+            records = self._save(outputs)
+            result = self._result("success", context, records)
+            reach("runtime.step.before_finish")
+            try:
+                refs = self.recorder.finish(self, result)
+            except ContentRemoved as error:
+                if time.monotonic() > deadline:
+                    raise
+                context.logger.info("a pruner was faster, storing again: %s", error_line(error))
+                if error.removing:
+                    time.sleep(_PRUNER_PAUSE)
+                # Stored again in the next round; a figure is not, so it must be there.
+                again = {record["uri"] for record in records}
+                gone = [uri for uri in error.removed if uri in again or self.store.exists(uri)]
+                self.present = (*self.present, *gone)
+                continue
+            reach("runtime.step.finished")
+            return result.with_outputs(refs)
 
     def _save(self, outputs: dict[str, Any]) -> list[dict[str, Any]]:
         from ..artifacts.saving import save

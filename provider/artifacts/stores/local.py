@@ -124,7 +124,8 @@ class LocalArtifactStore(ArtifactStore):
         if not self._swept:
             with self._errors("creating a folder"):
                 (self._folder / _STAGING).mkdir(parents=True, exist_ok=True)
-            self._sweep()
+            self._swept = True
+            self.sweep(_STALE)  # once a process
         path = self._folder / _STAGING / f"{os.getpid()}-{uuid.uuid4().hex}"
         try:
             yield path
@@ -181,18 +182,20 @@ class LocalArtifactStore(ArtifactStore):
             temporary.replace(target)
             return True
 
-    def _sweep(self) -> None:
-        """Once a process: remove what killed writers left in the staging folder more than a day ago."""
-        self._swept = True
+    def sweep(self, seconds: float) -> int:
+        """Remove what killed writers left in the staging folder, so long ago; returns how many."""
+        found = 0
         with suppress(OSError), os.scandir(self._folder / _STAGING) as entries:
             for entry in entries:
                 with suppress(OSError):
-                    if time.time() - entry.stat().st_mtime < _STALE:
+                    if time.time() - entry.stat().st_mtime < seconds:
                         continue
+                    found += 1
                     if entry.is_dir():
                         shutil.rmtree(entry.path, ignore_errors=True)
                     else:
                         Path(entry.path).unlink()
+        return found
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
