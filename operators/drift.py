@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from ..provider.metadata.drift import DriftReport
+
 
 class DetectDriftOperator(WindsockOperator):
     """Compares what a deployed model was asked in a window with the rows that its version was trained on.
@@ -86,12 +88,25 @@ class DetectDriftOperator(WindsockOperator):
         self.report_id = report.id
         facts = drift_facts(report)
         self.log.info("%s", "; ".join(map(str, report.reasons)) or "No drift.")
+        self._publish(report)
         if report.drifted and self.announce:
             announced = announce_drift(stack.metadata, facts, self.deployment, self.cooldown, context)
             self.log.info("Announced." if announced else "Not announced: somebody did already, or it is too soon.")
         if self.skip_unless_drifted and not report.drifted:
             raise AirflowSkipException("No drift.")
         return facts
+
+    def _publish(self, report: DriftReport) -> None:
+        """Push the metrics, if the settings say where to. What is recorded stays recorded when that fails."""
+        gateway = self.loaded_stack.settings.metrics_pushgateway
+        if gateway:
+            from ..provider.errors import MonitoringError
+            from ..provider.monitoring.metrics import push
+
+            try:
+                push(gateway, [report])
+            except MonitoringError as error:
+                self.log.warning("The metrics were not pushed: %s", error)
 
 
 def window_end(context: Context) -> datetime:

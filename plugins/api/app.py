@@ -35,7 +35,7 @@ from ...provider.errors import (
     TokenInvalid,
     WindsockError,
 )
-from . import artifacts, audit, deployments, drift, lineage, metadata, models, public, runs, stacks
+from . import artifacts, audit, deployments, drift, lineage, metadata, metrics, models, public, runs, stacks
 from .access import GUARDS as OF_THE_PAGES
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def build_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, _explain_request)
     app.add_exception_handler(HTTPException, _explain_status)
     app.add_exception_handler(Exception, _explain_nothing)
-    for noun in (artifacts, audit, deployments, drift, lineage, metadata, models, runs, stacks):
+    for noun in (artifacts, audit, deployments, drift, lineage, metadata, metrics, models, runs, stacks):
         app.include_router(noun.router, prefix="/api")
     assert_guarded(app)
     app.mount("/static", StaticFiles(directory=Path(__file__).parents[1] / "static"))

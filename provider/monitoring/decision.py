@@ -80,6 +80,7 @@ class FeatureDrift:
         return {
             "status": self.status,
             "metrics": dict(self.metrics),
+            "thresholds": {test.test: test.threshold for test in self.tests},
             "reason": self.reason,
             "kind": self.kind,
             "score": round(self.score, 4),

@@ -24,6 +24,7 @@ ROUTES = {
     "api/drift/{report}/html": "api/drift/1/html",
     "api/lineage": "api/lineage?node=model:tumours@2",
     "api/lineage/dags/{dag_id}": f"api/lineage/dags/{DAG}",
+    "api/metrics": "api/metrics",
     "api/models": "api/models",
     "api/models/{model}/history": "api/models/tumours/history",
     "api/models/{model}/versions": "api/models/tumours/versions",
@@ -35,6 +36,8 @@ ROUTES = {
 }
 """Every route that reads, with an address that there is."""
 WRITES = {"api/stacks/check": "api/stacks/check"}
+CALLS = {"api/metadata/v1/{noun}/{method}", "api/token", "api/token/renew"}
+"""For workers, not for pages: tests/plugins/test_rest.py."""
 
 
 def address(world: World, path: str) -> str:
@@ -46,7 +49,7 @@ class TestWhoMayAsk:
         from windsock.plugins.api.app import build_app
 
         routes = {route.path.lstrip("/") for route in build_app().routes if route.path.startswith("/api")}
-        assert routes == ROUTES.keys() | WRITES.keys()
+        assert routes == ROUTES.keys() | WRITES.keys() | CALLS
 
     @pytest.mark.parametrize("path", ROUTES.values(), ids=ROUTES)
     def test_reading(self, world: World, path: str) -> None:
@@ -166,6 +169,11 @@ class TestWhatItAnswers:
         assert "metrics" not in drifted["features"]["mean radius"]
         whole = world.json(f"api/drift/{drifted['id']}")
         assert whole["features"]["mean radius"]["metrics"]["rows"] == 400
+
+    def test_prometheus_reads_the_newest_report_of_each_version(self, world: World) -> None:
+        page = world.ask("api/metrics")
+        assert page.headers["content-type"].startswith("text/plain")
+        assert 'model_drift_detected{model_name="tumours",version="2"} 1.0' in page.text
 
     def test_the_page_of_a_report_has_no_right_in_airflows_origin(self, world: World) -> None:
         page = world.ask("api/drift/2/html")
