@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import io
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -58,6 +59,8 @@ MARK = ".sealed"
 _MEMBER = "m-"
 _OBJECT = re.compile(rf"objects/[0-9a-f]{{2}}/[0-9a-f]{{64}}{re.escape(MARK)}[^/]*")
 _PLAIN = (FOLDER, "predictions/")
+_SHAPES = {"dtype", "files", "length", "parameters", "pickle", "rows", "schema", "shape"}
+"""Facts about a value that tell how it is made and not what it says."""
 _IN_MEMORY = 8 << 20
 """Smaller files are sealed in memory; bigger ones through a file of the store below's own staging."""
 _BEHIND = 4
@@ -152,14 +155,11 @@ class EncryptedArtifactStore(ArtifactStore):
 
     def remove_all(self, keys: Iterable[str]) -> None:
         """Many at once. Files inside folders share their manifest's key, which went with it."""
-        members: list[str] = []
-        for key in keys:
-            where = self._where(key)
-            if _OBJECT.fullmatch(where):
-                self.remove(where)
-            else:
-                members.append(where)
-        self.inner.remove_all(members)
+        places = [self._where(key) for key in keys]
+        with ThreadPoolExecutor(max(1, self.workers), "windsock-remove") as pool:
+            for _ in pool.map(self.remove, [where for where in places if _OBJECT.fullmatch(where)]):
+                pass
+        self.inner.remove_all(where for where in places if not _OBJECT.fullmatch(where))
 
     def sweep(self, seconds: float) -> int:
         return self.inner.sweep(seconds)
@@ -171,6 +171,10 @@ class EncryptedArtifactStore(ArtifactStore):
         if path is None or where.startswith(_PLAIN):
             return path
         return None if self.is_encrypted(uri) or not self.encryption.allow_unencrypted else path
+
+    def recordable(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Without ``previews`` only facts that hold no value of the content: its shape, its schema."""
+        return facts if self.encryption.previews else {key: facts[key] for key in facts if key in _SHAPES}
 
     def is_encrypted(self, uri: str) -> bool:
         """Whether the object is sealed, by its name or by its first bytes. False if it is not there."""

@@ -221,6 +221,10 @@ class ArtifactStore(Component):
         """A file to write content into, at a path of :meth:`stage`; it is committed under :meth:`content_key`."""
         return HashingFile(path)
 
+    def recordable(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """What of a value's facts (schema, preview, statistics) may be recorded in the metadata."""
+        return facts
+
     def is_encrypted(self, uri: str) -> bool:
         """Whether what lies there has to be opened with a key."""
         return False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ArtifactCorrupted, ArtifactError, ArtifactNotFound
+from .artifact_keys import new_key, rekey
 from .main import noun
 from .output import (
     Format,
@@ -312,3 +313,7 @@ def find(
     """Every artifact version that has this content."""
     found = session(ctx).metadata(stack).artifacts.by_digest(digest if ":" in digest else f"blake3:{digest}")
     _print(list(found), output, "Nothing that is recorded has this digest.")
+
+
+app.command("rekey")(rekey)
+app.command("new-key")(new_key)
