@@ -33,7 +33,7 @@ def through(piece: Piece) -> bytes | None:
 
 
 class Proxy:
-    """Listens on ``port`` from ``with`` on. ``rule`` may change at any time; ``refuse`` shuts it, ``accept`` opens it."""
+    """Listens on ``port`` from ``with`` on. Set ``rule`` at any time; ``refuse`` shuts it, ``accept`` opens it."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)

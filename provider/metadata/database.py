@@ -32,7 +32,10 @@ T = TypeVar("T")
 ATTEMPTS = 10
 _SERIALIZATION = {"40001", "40P01", "55P03"}
 _UNIQUE = {"23505"}
-_DOWN = {"57P01", "57P02", "57P03", "53300", "08000", "08001", "08003", "08004", "08006"}
+# Shutting down, too many connections, disk or memory full, an I/O error, read-only (a standby, in the middle of a
+# fail-over), and all that says the connection is lost.
+_DOWN = {"57P01", "57P02", "57P03", "57P05", "53000", "53100", "53200", "53300", "53400", "58030", "25006"}
+_DOWN |= {"08000", "08001", "08003", "08004", "08006", "08P01"}
 # MySQL and MariaDB number their errors. Deadlock, lock wait, changed since read; duplicate key.
 _MYSQL_SERIALIZATION = {1020, 1205, 1213}
 _MYSQL_UNIQUE = {1062, 1586}
@@ -78,7 +81,7 @@ class Database:
         except OverflowError as error:  # SQLite's; PostgreSQL answers with a DataError
             raise RecordNotFound(f"The metadata database {self.name} has no number that large.") from error
         except MetadataUnavailable as error:
-            if self.joined is not None or not _went_stale(error.__cause__):
+            if self.joined is not None or not _worth_repeating(error.__cause__, 1):
                 raise
         with self.read() as connection:
             return query(connection)
@@ -112,7 +115,7 @@ class Database:
                 with self._begun() as connection:
                     return work(connection)
             except (DBAPIError, PoolTimeout) as error:
-                if attempt == ATTEMPTS or not _worth_repeating(error):
+                if attempt == ATTEMPTS or not _worth_repeating(error, attempt):
                     raise self.translated(error) from error
                 # Jitter, or the same two meet again.
                 time.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.2)))  # noqa: S311 - no secret
@@ -233,8 +236,11 @@ def _went_stale(error: BaseException | None) -> bool:
     return bool(getattr(error, "connection_invalidated", False))
 
 
-def _worth_repeating(error: Exception) -> bool:
-    return _is_unique(error) or _is_serialization(error) or _went_stale(error)
+def _worth_repeating(error: Exception, attempt: int) -> bool:
+    if _is_unique(error) or _is_serialization(error):
+        return True
+    # Once: the pool has thrown all of them away. And not when the server is frozen: it would be waited for again.
+    return _went_stale(error) and attempt == 1 and type(getattr(error, "orig", None)).__name__ != "NoAnswer"
 
 
 class PerDialect:

@@ -112,15 +112,32 @@ def _create(url: URL) -> Engine:
     try:
         if is_mysql:
             return _create_mysql(url, options)
-        connect = {} if "connect_timeout" in url.query else {"connect_timeout": 10}
-        return create_engine(
-            url, max_overflow=20, pool_recycle=1800, connect_args={**connect, "application_name": "windsock"}, **options
-        )
+        return _create_postgresql(url, options)
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"The metadata database {safe_url(url)} needs {error.name}.",
             hint=f"Run: pip install 'airflow-provider-windsock[{'mysql' if is_mysql else 'postgres'}]'",
         ) from None
+
+
+_POSTGRESQL = {
+    "application_name": "windsock",
+    "connect_timeout": 10,
+    # A server that vanished without a word is noticed within a minute, in the middle of a statement, too.
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 50_000,
+}
+
+
+def _create_postgresql(url: URL, options: dict[str, Any]) -> Engine:
+    from .patient import connect
+
+    given = {name: value for name, value in _POSTGRESQL.items() if name not in url.query}
+    engine = create_engine(url, max_overflow=20, pool_recycle=1800, connect_args=given, **options)
+    event.listen(engine, "do_connect", connect)
+    return engine
 
 
 def _create_mysql(url: URL, options: dict[str, Any]) -> Engine:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
-from ..errors import MetadataUnavailable
+from ..errors import MetadataUnavailable, RecordNotFound
 from . import schema
 from .database import Database
 from .state import SchemaState, current
@@ -53,6 +53,7 @@ def downgrade(url: str, revision: str) -> str | None:
     """Bring the database back to ``revision`` (``base``: no tables, **no data**).
 
     Rows are kept as far as the older schema has a place for them. Only an older Windsock works with what comes out.
+    A database that is at that revision or an older one is left alone.
     """
     return _migrate(url, "downgrade", revision)
 
@@ -60,9 +61,17 @@ def downgrade(url: str, revision: str) -> str | None:
 def _migrate(url: str, command: str, revision: str) -> str | None:
     from alembic import command as commands
 
-    from .state import prepare
+    from .state import outdated, prepare
 
-    database = Database(url)
+    known(revision)
+    database, found = Database(url), check(url).current
+    steps = ["base", *revisions()]
+    if found is not None and found not in steps:
+        raise outdated(database, SchemaState(found, schema.HEAD))
+    if command == "downgrade" and steps.index(found or "base") <= steps.index(
+        revision if revision in steps else steps[-1]
+    ):
+        return found
     try:
         prepare(database)
         with database.transaction() as connection, alone(connection):
@@ -70,6 +79,23 @@ def _migrate(url: str, command: str, revision: str) -> str | None:
     except DBAPIError as error:
         raise database.translated(error) from None
     return current(database)
+
+
+def revisions() -> tuple[str, ...]:
+    """Every revision of the schema that this Windsock knows, the oldest first."""
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory(str(MIGRATIONS), version_locations=[str(MIGRATIONS / "versions")])
+    return tuple(script.revision for script in scripts.walk_revisions())[::-1]
+
+
+def known(revision: str) -> None:
+    """Raises ``RecordNotFound`` unless ``revision`` is one of :func:`revisions`, ``head`` or ``base``."""
+    names = ["base", *revisions(), "head"]
+    if revision not in names:
+        raise RecordNotFound(
+            f"There is no schema revision {revision!r}.", hint=f"Known: {', '.join(names)}.", revision=revision
+        )
 
 
 @contextmanager
@@ -81,7 +107,12 @@ def alone(connection: Connection) -> Iterator[None]:
     """
     dialect = connection.dialect.name
     if dialect == "postgresql":
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(1464421956, 0)")
+        from .patient import unhurried
+
+        with unhurried(connection):
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(1464421956, 0)")
+            yield
+        return
     if dialect != "mysql":
         yield
         return

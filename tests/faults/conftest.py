@@ -67,8 +67,8 @@ def behind(postgres: Postgres, door: Proxy, make_stack: Callable[..., Stack]) ->
     """Makes stacks whose database is behind the proxy, all the same one."""
     name = postgres.database()
 
-    def make(**settings: Any) -> Stack:
-        return make_stack(postgres.url(name, door.port), **settings)
+    def make(query: str = "", **settings: Any) -> Stack:
+        return make_stack(postgres.url(name, door.port) + query, **settings)
 
     make.direct = lambda: Metadata.open(postgres.url(name))  # type: ignore[attr-defined]
     return make
