@@ -24,6 +24,8 @@ from airflow.listeners import hookimpl
 if TYPE_CHECKING:
     from airflow.models import DagRun
 
+    from ..provider.stack import Stack
+
 log = logging.getLogger(__name__)
 
 PATIENCE = 2.0
@@ -90,11 +92,23 @@ class RunListener:
 
 
 def _end(dag_id: str, run_id: str, state: str) -> None:
-    from ..hooks.stacks import load_server_stack
-
-    runs = load_server_stack().metadata.runs
+    runs = _stack().metadata.runs
     if runs.find(dag_id, run_id) is not None:  # a DAG without Windsock steps has none
         runs.end(dag_id, run_id, state)
+
+
+def _stack() -> Stack:
+    """With the database; over REST where the scheduler was given none: it has the key that signs tokens."""
+    from ..hooks.settings import airflow_settings
+    from ..hooks.stacks import load_server_stack
+
+    settings = airflow_settings()
+    if settings.metadata_transport != "rest" or settings.database_is_named:
+        return load_server_stack()
+    from ..provider.stack import Stack
+    from .signing import SchedulerCredentials
+
+    return Stack.load(settings=settings, credentials=SchedulerCredentials())
 
 
 def _reason(error: Exception) -> str:

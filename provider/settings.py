@@ -48,6 +48,11 @@ class Settings:
     spool: bool = True
     """Whether it then keeps its record in the artifact store and goes on; otherwise it fails."""
 
+    @property
+    def database_is_named(self) -> bool:
+        """Whether somebody said where the metadata database is."""
+        return self.sql_alchemy_conn != _default_database(self.home)
+
     @classmethod
     def load(
         cls, options: Mapping[str, str | None] | None = None, environ: Mapping[str, str] | None = None
@@ -66,7 +71,7 @@ class Settings:
         folders = option("stacks_folder")
         return cls(
             home=home,
-            sql_alchemy_conn=option("sql_alchemy_conn") or f"sqlite:///{home / 'windsock.db'}",
+            sql_alchemy_conn=option("sql_alchemy_conn") or _default_database(home),
             stack=option("stack") or _chosen_stack(home) or "local",
             stacks_folders=(
                 tuple(Path(p).expanduser().absolute() for p in folders.split(os.pathsep))
@@ -87,6 +92,10 @@ class Settings:
 def _default_home(env: Mapping[str, str]) -> Path:
     airflow_home = env.get("AIRFLOW_HOME")
     return Path(airflow_home) / "windsock" if airflow_home else Path.home() / ".windsock"
+
+
+def _default_database(home: Path) -> str:
+    return f"sqlite:///{home / 'windsock.db'}"
 
 
 def _chosen_stack(home: Path) -> str | None:

@@ -63,15 +63,15 @@ def airflow_home() -> Path:
 def windsock_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A Windsock home of this test's own, also for the operators: metadata, artifacts, no stack files."""
     from windsock.hooks.settings import airflow_settings
-    from windsock.hooks.stacks import load_stack
+    from windsock.hooks.stacks import load_server_stack, load_stack
 
     home = tmp_path / "windsock"
     monkeypatch.setenv("WINDSOCK_HOME", str(home))
-    airflow_settings.cache_clear()
-    load_stack.cache_clear()
+    for remembered in (airflow_settings, load_server_stack, load_stack):
+        remembered.cache_clear()
     yield home
-    airflow_settings.cache_clear()
-    load_stack.cache_clear()
+    for remembered in (airflow_settings, load_server_stack, load_stack):
+        remembered.cache_clear()
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """Tokens for tasks: issued to a task instance that proves to be the one, and read back.
 
-A token is a JWT signed with Airflow's own key (``[api_auth]``), for the audience ``windsock``: Airflow's APIs do not
-take it, and Windsock takes none of theirs for it. It names the task instance and its rights, and lives ten minutes.
-How a task proves itself is told in ``hooks/tokens.py``.
+A token names the task instance and its rights, and lives ten minutes. How a task proves itself is told in
+``hooks/tokens.py``, how tokens are signed in ``plugins/signing.py``.
 """
 
 from __future__ import annotations
@@ -10,11 +9,9 @@ from __future__ import annotations
 import hmac
 import json
 import logging
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from airflow.api_fastapi.auth.tokens import JWTGenerator, JWTValidator, get_sig_validation_args, get_signing_args
 from airflow.configuration import conf
 from airflow.models.taskinstance import TaskInstance
 from airflow.state import TaskScope, get_state_backend
@@ -27,12 +24,9 @@ from ...hooks.tokens import claim_digest, claim_key
 from ...provider.errors import SettingInvalid, TokenInvalid, did_you_mean
 from ...provider.metadata.rest.access import Caller, Task
 from ...provider.metadata.rest.methods import READ, SCOPES
+from ..signing import AUDIENCE, OF_THE_SCHEDULER, SCHEDULER, VALID_FOR, sign, validator
 
 log = logging.getLogger(__name__)
-
-AUDIENCE = "windsock"
-VALID_FOR = 600
-"""Seconds."""
 
 
 def is_windsocks(token: str) -> bool:
@@ -84,6 +78,8 @@ def _issue_again(claims: dict[str, Any]) -> dict[str, Any]:
 async def read_token(token: str) -> Caller:
     """Who holds the token. Raises ``TokenInvalid``."""
     claims = await _claims(token)
+    if claims.get("sub") == SCHEDULER:
+        return Caller("service", "the scheduler", OF_THE_SCHEDULER)
     try:
         task = Task(
             claims["dag_id"], claims["run_id"], claims["task_id"], int(claims["map_index"]), int(claims["try_number"])
@@ -91,11 +87,6 @@ async def read_token(token: str) -> Caller:
         return Caller("task", f"task {task}", frozenset(claims["scopes"]), claims["actor"], task)
     except (KeyError, TypeError, ValueError):
         raise TokenInvalid("The token is for Windsock, and does not say for which task.") from None
-
-
-def sign(claims: dict[str, Any], valid_for: float = VALID_FOR) -> str:
-    """A token with these claims. For the server's own use: whoever can call this has Airflow's key."""
-    return _signer().generate(claims, valid_for=valid_for)
 
 
 def task_scopes() -> frozenset[str]:
@@ -129,7 +120,7 @@ def _issue(found: TaskInstance) -> dict[str, Any]:
 
 async def _claims(token: str) -> dict[str, Any]:
     try:
-        return dict(await _validator().avalidated_claims(token))
+        return dict(await validator().avalidated_claims(token))
     except ExpiredSignatureError:
         raise TokenInvalid(
             "The token has expired.", hint="A running task gets a new one by itself; ask again."
@@ -139,13 +130,3 @@ async def _claims(token: str) -> dict[str, Any]:
             "The token is not one that this Airflow has signed for Windsock.",
             hint="API servers of one installation share [api_auth] jwt_secret, and clocks agree.",
         ) from None
-
-
-@lru_cache(maxsize=1)
-def _signer() -> JWTGenerator:
-    return JWTGenerator(valid_for=VALID_FOR, audience=AUDIENCE, **get_signing_args())
-
-
-@lru_cache(maxsize=1)
-def _validator() -> JWTValidator:
-    return JWTValidator(audience=AUDIENCE, **get_sig_validation_args())

@@ -120,9 +120,10 @@ class HttpClient:
     ) -> Answer:
         try:
             connection.request("POST", self._path + path, body, dict(headers))
-            if _QUICKACK is not None and connection.sock is not None:
-                connection.sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+            sock = connection.sock
+            _acknowledge_at_once(sock)
             response = connection.getresponse()
+            _acknowledge_at_once(sock)  # the kernel forgets: now the body is what may wait
             return Answer(response.status, response.headers, response.read())
         except BaseException:
             connection.close()
@@ -168,6 +169,11 @@ class HttpClient:
             hint="Check that it runs and that [windsock] api_url names it, as this machine reaches it: windsock doctor",
             url=self.url,
         )
+
+
+def _acknowledge_at_once(sock: socket.socket | None) -> None:
+    if _QUICKACK is not None and sock is not None and sock.fileno() >= 0:
+        sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
 
 def _away(answer: Answer) -> bool:
