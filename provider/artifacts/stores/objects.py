@@ -216,32 +216,33 @@ class ObjectStore(ArtifactStore):
         create = bool(self.config.conditional_writes)
         if (size > _LOOK_FIRST or not create) and await self._size(path) == size:
             return
-        if not await self._send(path, source, create=create) and await self._size(path) != size:
-            await self._send(path, source, create=False)
+        if not await self._send(path, source, create=create, content=True) and await self._size(path) != size:
+            await self._send(path, source, create=False, content=True)
 
     # ------------------------------------------------------------------ sending
 
-    async def _send(self, path: str, source: Path | bytes, *, create: bool) -> bool:
+    async def _send(self, path: str, source: Path | bytes, *, create: bool, content: bool = False) -> bool:
+        """``content``: the key is made from it, so who of several writers was first does not matter."""
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
         reach("artifacts.commit.before_upload")
         if size <= self.config.part_size:
-            written = await self._put(path, source, size, create=create)
+            written = await self._put(path, source, size, create=create, content=content)
         else:
             written = await self._upload(path, source, size, create=create)
         reach("artifacts.commit.after_upload")
         return written
 
-    async def _put(self, path: str, source: Path | bytes, size: int, *, create: bool) -> bool:
-        bucket, writer = self.bucket, uuid.uuid4().hex
+    async def _put(self, path: str, source: Path | bytes, size: int, *, create: bool, content: bool) -> bool:
+        bucket, writer = self.bucket, None if content else uuid.uuid4().hex
         async with self._slots:
             data = await read_piece(source, 0, size)
 
-            async def put(attempt: int) -> bool:
+            async def put(_: int) -> bool:
                 try:
                     await bucket.put(path, data, create=create, writer=writer)
                 except FileExistsError:
-                    # Perhaps the attempt before this one got through, and only its answer did not.
-                    return attempt > 0 and await bucket.writer(path) == writer
+                    # Perhaps an earlier try, ours or the HTTP client's, got through, and its answer did not.
+                    return writer is not None and await bucket.writer(path) == writer
                 return True
 
             return await retrying(put, self.config.retries)

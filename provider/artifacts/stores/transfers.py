@@ -47,27 +47,28 @@ class UploadLost(Exception):
 
 def status_of(error: BaseException) -> int | None:
     """The HTTP status behind an error of botocore, s3fs, gcsfs or azure-core, if there is one."""
-    for one in _causes(error):
-        response = getattr(one, "response", None)
-        if isinstance(response, dict):
-            found: Any = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        else:
-            found = getattr(one, "status_code", None) or getattr(one, "code", None) or getattr(one, "status", None)
-        if isinstance(found, int) or (isinstance(found, str) and found.isdigit()):
-            return int(found)
-    return None
+    return next((found for one in _causes(error) if (found := _status(one)) is not None), None)
+
+
+def _status(error: BaseException) -> int | None:
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):
+        found: Any = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        found = getattr(error, "status_code", None) or getattr(error, "code", None) or getattr(error, "status", None)
+    return int(found) if isinstance(found, int) or (isinstance(found, str) and found.isdigit()) else None
 
 
 def is_temporary(error: BaseException) -> bool:
     """Whether the same request may well succeed a moment later: throttled, overloaded, or cut off."""
-    status = status_of(error)
-    if status is not None:
-        return status in _TEMPORARY_STATUS
     for one in _causes(error):
         if isinstance(one, (ConnectionError, TimeoutError, asyncio.TimeoutError)):
             return True
         if any(cls.__name__ in _TEMPORARY_NAMES for cls in type(one).__mro__):
             return True
+        status = _status(one)
+        if status is not None:
+            return status in _TEMPORARY_STATUS
     return False
 
 
