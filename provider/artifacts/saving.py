@@ -92,7 +92,7 @@ def save(
             uri = store.commit(path, store.content_key(digest, extension))
         else:
             uri = store.commit_folder(path, store.content_key(digest, extension + TREE), manifest)
-    return StoredArtifact(uri, digest, size, public_name(type(value)), materializer.name, facts)
+    return StoredArtifact(uri, digest, size, public_name(type(value)), materializer.name, store.recordable(facts))
 
 
 def _write(
@@ -103,8 +103,7 @@ def _write(
         with store.writer(path, materializer.extension_of(value)) as file:
             materializer.write(value, file)
         return file.digest, file.size, None, {**materializer.describe(value), **file.facts}
-    materializer.save(value, path)
-    facts = materializer.describe_stored(value, path)
+    facts = materializer.save_described(value, path)
     if path.is_dir():
         manifest = folder_manifest(path)
         return digest_bytes(manifest), sum(f.stat().st_size for _, f in files_of(path)), manifest, facts
@@ -138,7 +137,7 @@ def load(
         if value is not NEEDS_A_FILE:
             return value
     with ExitStack() as stack:
-        path = stack.enter_context(localized(ref, store, verify=verify, keep=materializer.name == "path"))
+        path = stack.enter_context(localized(ref, store, verify=verify, keep=materializer.keeps_path))
         if isinstance(materializer, BufferMaterializer) and (size := _size_for_memory(materializer, path)) is not None:
             mapped = materializer.mappable and store.memory_map and size >= _MAPPED_FROM
             careful = verify or not materializer.mappable

@@ -353,16 +353,19 @@ def _arrays(frame: Any) -> list[Any]:
     return [series.to_numpy() for _, series in frame.items()] if quick is None else [*quick()]
 
 
+def require_columns(names: Sequence[str], columns: Sequence[str]) -> None:
+    """Raise ``ArtifactNotFound`` naming the first of ``columns`` that a table with ``names`` does not have."""
+    unknown = [name for name in columns if name not in names]
+    if unknown:
+        raise ArtifactNotFound(
+            f"The table has no column {unknown[0]!r}.", hint=did_you_mean(str(unknown[0]), names), columns=unknown
+        )
+
+
 def _positions(schema: Any, columns: Sequence[str]) -> list[int]:
     """Positions of the wanted columns and of the pandas index. Raises ``ArtifactNotFound`` naming what is missing."""
     index = _index_names(schema)
-    unknown = [name for name in columns if name not in schema.names]
-    if unknown:
-        raise ArtifactNotFound(
-            f"The table has no column {unknown[0]!r}.",
-            hint=did_you_mean(str(unknown[0]), [name for name in schema.names if name not in index]),
-            columns=unknown,
-        )
+    require_columns([name for name in schema.names if name not in index or name in columns], columns)
     return [i for i, name in enumerate(schema.names) if name in columns or name in index]
 
 

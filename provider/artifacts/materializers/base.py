@@ -24,8 +24,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
+from ...errors import MissingExtra
 from ..digests import HashingFile
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Materializer(ABC):
 
     name: ClassVar[str]
     extension: ClassVar[str] = ""
+    keeps_path: ClassVar[bool] = False
+    """What :meth:`load` gives reads from ``path`` later, so that a copy of the artifact must outlive the call."""
     unsafe: ClassVar[bool] = False
     """Loading may run code that is in the file: needs ``allow_pickle`` and a matching digest."""
 
@@ -62,7 +66,7 @@ class Materializer(ABC):
 
     @abstractmethod
     def load(self, path: Path, request: LoadRequest) -> Any:
-        """The value again. ``path`` is read-only and may vanish after the call, unless the value is the path."""
+        """The value again. ``path`` is read-only and may vanish after the call, unless ``keeps_path``."""
 
     def load_file(self, file: BinaryIO, request: LoadRequest) -> Any:
         """The value of an open file that seeks; for formats that can do without a path."""
@@ -76,8 +80,12 @@ class Materializer(ABC):
         """Facts about the value as JSON: shape, schema, a small preview. Must be cheap: never a pass over the data."""
         return {}
 
-    def describe_stored(self, value: Any, path: Path) -> dict[str, Any]:
-        """Facts that only what was written can tell: of data that came by once. By default :meth:`describe`."""
+    def save_described(self, value: Any, path: Path) -> dict[str, Any]:
+        """:meth:`save`, and what is to be known about the value: override it if only writing can tell.
+
+        For data that come by once. By default what :meth:`describe` says.
+        """
+        self.save(value, path)
         return self.describe(value)
 
     def extension_of(self, value: Any) -> str:
@@ -110,3 +118,19 @@ class BufferMaterializer(StreamMaterializer):
 
     def load(self, path: Path, request: LoadRequest) -> Any:
         return self.read(memoryview(bytearray(path.read_bytes())), request)
+
+
+_EXTRAS = {"PIL": "images", "onnx": "onnx", "dask.dataframe": "dask", "safetensors": "torch", "pyspark.sql": "spark"}
+
+
+def require_library(module: str, what: str) -> Any:
+    """The module, imported. Raises ``MissingExtra`` with the command that installs it: ``what`` needs it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        # Also an import that fails because of something that the library itself needs.
+        raise MissingExtra(
+            f"The artifact is {what}, which needs {error.name or module}.",
+            hint=f"Run: pip install 'airflow-provider-windsock[{_EXTRAS.get(module, module.partition('.')[0])}]'",
+            module=module,
+        ) from None

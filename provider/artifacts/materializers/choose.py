@@ -30,6 +30,22 @@ _CLASSES = {
     "polars": ".arrow:PolarsMaterializer",
     "objects": ".objects:ObjectMaterializer",
     "figure": ".figures:FigureMaterializer",
+    "image": ".images:ImageMaterializer",
+    "polars.lazy": ".streams:LazyFrameMaterializer",
+    "arrow.dataset": ".streams:DatasetMaterializer",
+    "arrow.reader": ".streams:ReaderMaterializer",
+    "dask": ".partitioned:DaskMaterializer",
+    "spark": ".partitioned:SparkMaterializer",
+    "xgboost": ".boosters:XgboostMaterializer",
+    "xgboost.estimator": ".boosters:XgboostEstimatorMaterializer",
+    "lightgbm": ".boosters:LightgbmMaterializer",
+    "lightgbm.estimator": ".boosters:LightgbmEstimatorMaterializer",
+    "tensors": ".tensors:TensorMaterializer",
+    "torch.module": ".tensors:ModuleMaterializer",
+    "keras": ".keras_models:KerasMaterializer",
+    "tensorflow": ".keras_models:TensorflowMaterializer",
+    "onnx": ".onnx_models:OnnxMaterializer",
+    "pretrained": ".pretrained:PretrainedMaterializer",
     "dataclass": ".records:DataclassMaterializer",
     "pydantic": ".records:ModelMaterializer",
     "composite": ".composite:CompositeMaterializer",
@@ -47,7 +63,14 @@ _EXACT = {
     **dict.fromkeys(("numpy.ma.MaskedArray", "numpy.matrix", "numpy.rec.recarray"), "objects"),
     **dict.fromkeys(("pandas.DataFrame", "pandas.Series"), "pandas"),
     **dict.fromkeys(("polars.DataFrame", "polars.Series"), "polars"),
+    "polars.LazyFrame": "polars.lazy",
     **dict.fromkeys(("pyarrow.lib.Table", "pyarrow.lib.RecordBatch"), "arrow"),
+    "pyarrow.lib.RecordBatchReader": "arrow.reader",
+    "dask.dataframe.DataFrame": "dask",
+    **dict.fromkeys(("torch.Tensor", "collections.OrderedDict"), "tensors"),
+    "xgboost.core.Booster": "xgboost",
+    "lightgbm.basic.Booster": "lightgbm",
+    "onnx.ModelProto": "onnx",
 }
 """By the value's own class: a subclass would come back as its base, so it is not taken."""
 
@@ -59,7 +82,14 @@ _FAMILIES = {
     "scipy.sparse._base._spbase": "objects",
     "matplotlib.figure.Figure": "figure",
     "pydantic.main.BaseModel": "pydantic",
-    "polars.lazyframe.frame.LazyFrame": "",
+    "PIL.Image.Image": "image",
+    "pyarrow._dataset.Dataset": "arrow.dataset",
+    "pyspark.sql.dataframe.DataFrame": "spark",
+    "xgboost.sklearn.XGBModel": "xgboost.estimator",
+    "lightgbm.sklearn.LGBMModel": "lightgbm.estimator",
+    "torch.nn.modules.module.Module": "torch.module",
+    "keras.src.models.model.Model": "keras",
+    "tensorflow.python.framework.ops.EagerTensor": "tensorflow",
 }
 """By any of its base classes: these materializers keep the subclass, or the difference does not matter."""
 
@@ -69,6 +99,10 @@ _ALIASES = {
     "pandas.core.indexes.base.Index": "pandas.Index",
     "polars.dataframe.frame.DataFrame": "polars.DataFrame",
     "polars.series.series.Series": "polars.Series",
+    "polars.lazyframe.frame.LazyFrame": "polars.LazyFrame",
+    "dask.dataframe.dask_expr._collection.DataFrame": "dask.dataframe.DataFrame",
+    "dask_expr._collection.DataFrame": "dask.dataframe.DataFrame",
+    "onnx.onnx_ml_pb2.ModelProto": "onnx.ModelProto",
     "pathlib._local.Path": "pathlib.Path",
     "numpy.ma.core.MaskedArray": "numpy.ma.MaskedArray",
     "numpy.matrixlib.defmatrix.matrix": "numpy.matrix",
@@ -82,6 +116,23 @@ _ENDINGS = {
     ".dataclass.json": "dataclass",
     ".pydantic.json": "pydantic",
     ".composite": "composite",
+    ".pretrained": "pretrained",
+    ".safetensors": "tensors",
+    ".dask.parquet": "dask",
+    ".spark.parquet": "spark",
+    ".dataset.arrow": "arrow.dataset",
+    ".reader.arrow": "arrow.reader",
+    ".lazy.arrow": "polars.lazy",
+    ".tensor.npy": "tensorflow",
+    ".module.pt": "torch.module",
+    ".image.png": "image",
+    ".image.tif": "image",
+    ".lightgbm": "lightgbm",
+    ".xgboost": "xgboost.estimator",
+    ".lgbm": "lightgbm.estimator",
+    ".keras": "keras",
+    ".onnx": "onnx",
+    ".ubj": "xgboost",
     ".figure": "figure",
     ".objects": "objects",
     ".pickle": "pickle",
@@ -94,20 +145,11 @@ _ENDINGS = {
 """Endings of built-in formats, longest first. A test holds them against the classes."""
 
 _OURS = frozenset(
-    [
-        "builtins",
-        "collections",
-        "datetime",
-        "decimal",
-        "numpy",
-        "pandas",
-        "pathlib",
-        "polars",
-        "pyarrow",
-        "scipy",
-        "sklearn",
-        "uuid",
-    ]
+    (
+        *("builtins", "collections", "datetime", "decimal", "pathlib", "uuid"),
+        *("dask", "numpy", "pandas", "polars", "pyarrow", "pyspark", "PIL"),
+        *("keras", "lightgbm", "onnx", "scipy", "sklearn", "tensorflow", "torch", "xgboost"),
+    )
 )
 """Packages whose types are never looked up among the entry points: reading those costs tens of milliseconds."""
 
@@ -134,9 +176,11 @@ def materializer_for(value: Any, *, allow_pickle: bool = False, where: str = "va
         builtin = _EXACT.get(name) if cls is type(value) else None
         builtin = _FAMILIES.get(name) if builtin is None else builtin
         if builtin is not None:
-            return _builtin_for(value, builtin, allow_pickle)
+            return _builtin_for(value, builtin, allow_pickle, where)
         if (plugin := _entry_point(name)) is not None:
             return plugin()
+    if hasattr(type(value), "save_pretrained") and hasattr(type(value), "from_pretrained"):
+        return materializer_named("pretrained")
     if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
         return materializer_named("dataclass")
     if allow_pickle:
@@ -144,28 +188,48 @@ def materializer_for(value: Any, *, allow_pickle: bool = False, where: str = "va
     raise _unknown(value, where)
 
 
-def _builtin_for(value: Any, name: str, allow_pickle: bool) -> Materializer:
+def _builtin_for(value: Any, name: str, allow_pickle: bool, where: str) -> Materializer:
     if name == "json" and isinstance(value, _CONTAINERS):
         return _for_container(value, allow_pickle)
     if name == "numpy" and (value.dtype.hasobject or value.dtype.kind == "T"):
         name = "numpy.objects" if value.dtype.kind in "OT" else name
-    if not name:
-        raise MaterializerNotFound(
-            "The step returned a polars LazyFrame, which is a plan and not data.",
-            hint="Return frame.collect().",
-            type=public_name(type(value)),
-        )
+    if name == "torch.module":
+        return _for_module(value, allow_pickle, where)
+    if name == "tensors" and isinstance(value, dict):
+        return _for_ordered(value, allow_pickle, where)
     return materializer_named(name)
 
 
+def _for_module(value: Any, allow_pickle: bool, where: str) -> Materializer:
+    """A PyTorch module with ``save_pretrained`` is a folder; any other can only be pickled as a whole."""
+    from .pretrained import is_pretrained
+    from .tensors import refuse_module
+
+    if is_pretrained(type(value)):
+        return materializer_named("pretrained")
+    if allow_pickle:
+        return materializer_named("torch.module")
+    raise refuse_module(value, where)
+
+
+def _for_ordered(value: dict[Any, Any], allow_pickle: bool, where: str) -> Materializer:
+    """An ``OrderedDict`` is a state dict if there is a tensor in it."""
+    if all(type(part).__name__ in ("Tensor", "OrderedDict") for part in value.values()) and "torch" in sys.modules:
+        return materializer_named("tensors")
+    if allow_pickle:
+        return materializer_named("pickle")
+    raise _unknown(value, where)
+
+
 def _for_container(value: Any, allow_pickle: bool) -> Materializer:
-    """JSON when all is plain, a folder when each other item has a materializer, pickle for the whole when allowed."""
-    plain = True
+    """JSON when all is plain, one file when the rest is tensors, a folder when each item has a materializer.
+
+    Else pickle for the whole when allowed.
+    """
+    names: set[str] = set()
 
     def item(part: Any, where: str) -> None:
-        nonlocal plain
-        plain = False
-        materializer_for(part, where=where)
+        names.add(materializer_for(part, where=where).name)
 
     from .plain import encode
 
@@ -175,7 +239,7 @@ def _for_container(value: Any, allow_pickle: bool) -> Materializer:
         if allow_pickle:
             return materializer_named("pickle")
         raise
-    return materializer_named("json" if plain else "composite")
+    return materializer_named("composite" if names - {"tensors"} else "tensors" if names else "json")
 
 
 def materializer_of(type_: str, uri: str, recorded: str | None = None) -> Materializer:

@@ -20,6 +20,7 @@ class PathMaterializer(Materializer):
     """A file keeps its ending. The path that is loaded is read-only: copy it before you change it."""
 
     name = "path"
+    keeps_path = True
 
     def save(self, value: Any, path: Path) -> None:
         if value.is_dir():

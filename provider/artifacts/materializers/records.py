@@ -27,11 +27,11 @@ class DataclassMaterializer(BufferMaterializer):
     extension = ".dataclass.json"
 
     def write(self, value: Any, file: HashingFile) -> None:
-        _find_class(f"{type(value).__module__}.{type(value).__qualname__}")
+        find_class(f"{type(value).__module__}.{type(value).__qualname__}")
         file.write(dumps(encode(_fields(value), None, type(value).__name__)))
 
     def read(self, data: memoryview, request: LoadRequest) -> Any:
-        cls: Any = _find_class(request.type)
+        cls: Any = find_class(request.type)
         if not hasattr(cls, "__dataclass_fields__"):
             raise ArtifactCorrupted(f"{request.type} is not a dataclass.", type=request.type)
         fields = decode(json.loads(bytes(data)))
@@ -57,13 +57,13 @@ class ModelMaterializer(BufferMaterializer):
     extension = ".pydantic.json"
 
     def write(self, value: Any, file: HashingFile) -> None:
-        _find_class(f"{type(value).__module__}.{type(value).__qualname__}")
+        find_class(f"{type(value).__module__}.{type(value).__qualname__}")
         file.write(value.model_dump_json(round_trip=True).encode())
 
     def read(self, data: memoryview, request: LoadRequest) -> Any:
         from pydantic import BaseModel, ValidationError
 
-        cls = _find_class(request.type)
+        cls = find_class(request.type)
         if not (isinstance(cls, type) and issubclass(cls, BaseModel)):
             raise ArtifactCorrupted(f"{request.type} is not a pydantic model.", type=request.type)
         try:
@@ -81,7 +81,7 @@ def _fields(value: Any) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
-def _find_class(name: str) -> Any:
+def find_class(name: str) -> Any:
     """``package.module.Outer.Inner``: the longest part that imports is the module. Raises ``MaterializerNotFound``."""
     parts = name.split(".")
     for cut in range(len(parts) - 1, 0, -1):

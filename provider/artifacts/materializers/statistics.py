@@ -18,7 +18,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 COLUMNS = 100
 """Columns that are looked at: a wide table's statistics must not outgrow its other metadata."""
@@ -200,6 +200,38 @@ def table_statistics(table: Any) -> dict[str, Any]:
     return statistics.result()
 
 
+def merge_results(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The statistics of all rows from those of parts; histograms, whose bins differ, are left out.
+
+    Means and deviations: Chan, Golub, LeVeque, Updating Formulae and a Pairwise Algorithm, 1979.
+    """
+    found: dict[str, Any] = {"rows": sum(part["rows"] for part in parts), "columns": {}}
+    if any("sampled" in part for part in parts):
+        found["sampled"] = sum(part.get("sampled", part["rows"]) for part in parts)
+    for name in parts[0]["columns"] if parts else ():
+        columns = [part["columns"][name] for part in parts]
+        merged = {key: sum(column[key] for column in columns) for key in ("count", "nulls")}
+        for key, choose in (("min", min), ("max", max), ("categories", max)):
+            known = [column[key] for column in columns if key in column and type(column[key]) is not str]
+            texts = [column[key] for column in columns if type(column.get(key)) is str]
+            if known or texts:
+                merged[key] = choose(known or texts)
+        weighted = [(c["count"] - c.get("not_finite", 0), c) for c in columns if type(c.get("mean")) in (int, float)]
+        total = sum(count for count, _ in weighted)
+        if total:
+            mean = merged["mean"] = sum(count * c["mean"] for count, c in weighted) / total
+            squares = (_squares(c, count) + count * (c["mean"] - mean) ** 2 for count, c in weighted)
+            if total > 1:
+                merged["std"] = math.sqrt(sum(squares) / (total - 1))
+        found["columns"][name] = merged
+    return found
+
+
+def _squares(column: dict[str, Any], count: int) -> float:
+    std = column.get("std", 0.0)
+    return (count - 1) * std**2 if isinstance(std, float) else 0.0
+
+
 class Counting:
     """:func:`table_statistics` of a table that is being written: of a big one, on a thread of its own meanwhile."""
 
@@ -254,7 +286,7 @@ def _time(value: float, kind: Any) -> str:
     import numpy as np
     import pyarrow as pa
 
-    unit = "D" if pa.types.is_date32(kind) else "ms" if pa.types.is_date64(kind) else str(kind.unit)
+    unit: Any = "D" if pa.types.is_date32(kind) else "ms" if pa.types.is_date64(kind) else str(kind.unit)
     moment = np.datetime64(int(value), unit)
     return str(moment.astype("datetime64[D]" if pa.types.is_date(kind) else "datetime64[s]"))
 
