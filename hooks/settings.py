@@ -27,6 +27,9 @@ _OPTIONS = (
     "spool",
     "metadata_transport",
     "api_url",
+    "require_signatures",
+    "signing_connection",
+    "trusted_keys",
 )
 
 

@@ -153,6 +153,21 @@ PROVIDER_INFO: dict[str, Any] = {
                     "models:register, models:promote, deployments, drift, audit. Default: all of them.",
                     "steps, models:register, drift",
                 ),
+                "require_signatures": _option(
+                    "Whether only model versions are deployed that a trusted key has signed.",
+                    default="False",
+                    kind="boolean",
+                ),
+                "signing_connection": _option(
+                    "Id of a connection whose password is an ed25519 private key (windsock model new-signing-key). Each "
+                    "model version that is registered is signed with it.",
+                    "windsock_signing",
+                ),
+                "trusted_keys": _option(
+                    "Public keys whose signatures count, or ids of connections that hold some, separated by commas. "
+                    "Default: those of signing_connection.",
+                    "windsock_signers",
+                ),
                 "deferrable": _option(
                     "Whether sensors wait in the triggerer unless their deferrable argument says otherwise.",
                     default="True",

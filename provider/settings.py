@@ -45,6 +45,12 @@ class Settings:
     """Bytes that each remote artifact store may keep on this machine's disk; 0 for none."""
     metrics_pushgateway: str | None = None
     """Where drift checks push what they found, for networks in which nothing may be scraped."""
+    require_signatures: bool = False
+    """Whether only model versions are deployed that a trusted key has signed."""
+    signing_connection: str | None = None
+    """Connection whose password is the key that signs each model version that is registered."""
+    trusted_keys: str | None = None
+    """Public keys whose signatures count, or connections that hold some."""
     spool: bool = True
     """Whether it then keeps its record in the artifact store and goes on; otherwise it fails."""
 
@@ -85,6 +91,9 @@ class Settings:
             api_url=option("api_url"),
             metadata_patience=_seconds("metadata_patience", option("metadata_patience"), default=60.0),
             metrics_pushgateway=option("metrics_pushgateway"),
+            require_signatures=_boolean("require_signatures", option("require_signatures"), default=False),
+            signing_connection=option("signing_connection"),
+            trusted_keys=option("trusted_keys"),
             spool=_boolean("spool", option("spool"), default=True),
         )
 

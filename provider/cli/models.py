@@ -8,6 +8,7 @@ import typer
 
 from ..errors import RegistryError, WindsockError
 from .main import noun
+from .model_signatures import new_signing_key, sign, verify
 from .output import (
     Format,
     Limit,
@@ -298,3 +299,8 @@ def why(
     model, _, alias_name = split(name)
     explanation = session(ctx).stack(stack).model_registry.explain(model, alias_name or "production")
     emit(explanation.to_dict(), output, lambda: str(explanation))
+
+
+app.command("sign")(sign)
+app.command("verify")(verify)
+app.command("new-signing-key")(new_signing_key)

@@ -44,10 +44,18 @@ def serve(
     from ..deployers.server.settings import Limits, Release
     from ..deployers.sockets import bind_public
     from ..predictions.writer import LogSettings
+    from ..security.signatures import require_signature
 
     here = session(ctx)
     loaded = here.stack(stack)
     version = model_version(loaded.metadata, model)
+    require_signature(
+        version,
+        store=loaded.artifact_store,
+        settings=here.settings,
+        credentials=loaded.credentials,
+        required=bool(getattr(loaded.deployer.config, "require_signatures", False)),
+    )
     release = Release(
         deployment=name or f"serve.{version.model}",
         model=version.model,

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ..component import Component
+from ..component import Component, ComponentConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +50,16 @@ class DeploymentState:
     handle: Mapping[str, Any] = field(default_factory=dict)
 
 
+class DeployerConfig(ComponentConfig):
+    """Options of every deployer.
+
+    ``require_signatures``: serve only model versions that a trusted key has signed, whatever ``[windsock]
+    require_signatures`` says.
+    """
+
+    require_signatures: bool = False
+
+
 class Deployer(Component):
     """Serves model versions under names.
 
@@ -58,6 +68,7 @@ class Deployer(Component):
     """
 
     kind: ClassVar[str] = "deployer"
+    Config: ClassVar[type[ComponentConfig]] = DeployerConfig
     flavor: ClassVar[str] = ""
 
     @abstractmethod

@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..errors import AliasNotFound, Conflict, DeploymentFailed, DeploymentNotFound, WindsockError
+from ..security.signatures import require_signature
 from .base import DeploymentRequest
 
 if TYPE_CHECKING:
@@ -41,10 +42,11 @@ def deploy(
     """Serve a version of a model (or the one that holds ``alias``; by default the latest) as ``name``.
 
     Idempotent: what is served already is left alone, and healed if its deployer says that it needs it. Raises
-    ``ModelNotFound``, ``AliasNotFound``, ``DeploymentFailed``, and ``Conflict`` when somebody else changes the
-    deployment at the same time.
+    ``ModelNotFound``, ``AliasNotFound``, ``DeploymentFailed``, ``Conflict`` when somebody else changes the deployment
+    at the same time; and, where signatures are required, ``SignatureMissing`` and ``SignatureInvalid``.
     """
     wanted = _resolve(metadata, model, version, alias)
+    _require_signature(wanted, deployer, store)
     present = metadata.deployments.find(name)
     if present is not None and present.model != model:
         raise DeploymentFailed(
@@ -137,6 +139,27 @@ def _resolve(metadata: Metadata, model: str, version: int | None, alias: str | N
                 hint="Name the version or the alias, not both.",
             )
     return metadata.models.get(model, version=version, alias=alias)
+
+
+def _require_signature(wanted: ModelVersion, deployer: Deployer, store: ArtifactStore) -> None:
+    """What was signed is what metadata say here; that the content is that, the server verifies by its digest."""
+    if deployer._context is None:
+        return
+    signature = require_signature(
+        wanted,
+        store=store,
+        settings=deployer.context.settings,
+        credentials=deployer.context.credentials,
+        required=bool(getattr(deployer.config, "require_signatures", False)),
+    )
+    if signature is not None:
+        logger.info(
+            "%s version %d was signed by %s with key %s",
+            wanted.model,
+            wanted.version,
+            signature.signed_by,
+            signature.key,
+        )
 
 
 def _request(name: str, wanted: ModelVersion, store: ArtifactStore) -> DeploymentRequest:

@@ -26,7 +26,7 @@ from ..component import CheckResult, ComponentConfig
 from ..errors import DeploymentError, DeploymentFailed, DeploymentNotFound, did_you_mean
 from ..names import check_name
 from . import sockets, state
-from .base import Deployer, DeploymentRequest, DeploymentState
+from .base import Deployer, DeployerConfig, DeploymentRequest, DeploymentState
 from .processes import Process, is_locked, locked
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _KEPT_OUT = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "AIRFLOW_CTX_", "_AIR
 """Beginnings of environment variables that a server has no business with: Airflow's settings and secrets."""
 
 
-class LocalConfig(ComponentConfig):
+class LocalConfig(DeployerConfig):
     """Options of ``deployer: {flavor: local, …}``.
 
     ``token_connection``: an Airflow connection whose password clients must send as a bearer token. A host other than

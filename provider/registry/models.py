@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ..artifacts.store import ArtifactStore
     from ..metadata import Alias, AliasEvent, Deployment, Metadata, ModelVersion, NewModelVersion
+    from ..security.signatures import ModelSignatures, Signature
     from .explain import Explanation
 
 STAGES = ("candidate", "staging", "production")
@@ -201,6 +202,32 @@ class ModelRegistry(Component):
             raise _conflict(candidate, target, seen, now.version if now else None) from None
         return PromotionResult(model, candidate.version, seen, target, outcomes)
 
+    def sign(self, model: str, version: int, *, actor: str) -> Signature:
+        """Sign a version with the key of ``[windsock] signing_connection``. Idempotent.
+
+        Raises ``ConfigurationError``, ``ConnectionNotFound``, ``ModelNotFound``.
+        """
+        found = self.get(model, version=version)
+        signature = self._signatures().sign(found, actor)
+        if signature.fresh:
+            self._signed(found, signature, actor)
+        return signature
+
+    def verify_signature(self, model: str, version: int) -> Signature:
+        """The signature of a trusted key. Raises ``SignatureMissing``, ``SignatureInvalid``, ``ModelNotFound``."""
+        return self._signatures().verify(self.get(model, version=version))
+
+    def _signatures(self) -> ModelSignatures:
+        from ..security.signatures import ModelSignatures
+
+        store = self.artifact_store
+        if store is None:
+            raise RegistryError("The registry knows no artifact store, in which signatures are kept.")
+        return ModelSignatures(store, self.context.settings, self.context.credentials)
+
+    def _signed(self, version: ModelVersion, signature: Signature, actor: str) -> None:
+        """Called after a version was signed; a flavor that can keeps a record of it."""
+
     def explain(self, model: str, alias: str = "production") -> Explanation:
         """Why the version that holds ``alias`` holds it. Raises ``ModelNotFound``, ``AliasNotFound``."""
         from .explain import explain
@@ -270,7 +297,10 @@ class NativeModelRegistry(ModelRegistry):
 
     def register(self, new: NewModelVersion) -> ModelVersion:
         check_name("model", new.model)
-        return self.metadata.models.register(new)
+        version = self.metadata.models.register(new)
+        if self._context is not None and self.context.settings.signing_connection:
+            self.sign(version.model, version.version, actor=new.created_by or self.context.settings.actor)
+        return version
 
     def get(self, model: str, *, version: int | None = None, alias: str | None = None) -> ModelVersion:
         return self.metadata.models.get(model, version=version, alias=alias)
@@ -347,6 +377,16 @@ class NativeModelRegistry(ModelRegistry):
             before=None,
             after={"alias": target, "gates": [outcome.to_dict() for outcome in outcomes]},
             reason=reason,
+        )
+
+    def _signed(self, version: ModelVersion, signature: Signature, actor: str) -> None:
+        self.metadata.audit.append(
+            actor=actor,
+            action="sign",
+            subject_kind="model",
+            subject=f"{version.model}@{version.version}",
+            before=None,
+            after={"key": signature.key, "signed_at": signature.signed_at},
         )
 
 
