@@ -53,6 +53,8 @@ class Postgres:
             "port": self.port,
             "unix_socket_directories": str(self.folder),
             "shared_buffers": "32MB",
+            "fsync": "off",  # a process that is killed leaves its writes with the kernel
+            "full_page_writes": "off",
         }
         command = [str(_postgres_program("postgres")), "-D", str(self.folder / "data")]
         command += [part for key, value in options.items() for part in ("-c", f"{key}={value}")]

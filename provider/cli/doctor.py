@@ -121,7 +121,7 @@ def _stack(here: Session, name: str | None) -> list[Finding]:
     except WindsockError as error:
         return [Finding("stack", False, error.message, error.hint)]
     rows = [Finding(f"{c.kind} ({c.flavor})", c.result.ok, c.result.detail, c.result.hint) for c in stack.check()]
-    return [*rows, _schema(stack)]
+    return [*rows, _schema(stack), _spool(stack)]
 
 
 def _schema(stack: Stack) -> Finding:
@@ -132,3 +132,14 @@ def _schema(stack: Stack) -> Finding:
     except WindsockError as error:
         return Finding("database schema", False, error.message, error.hint)
     return Finding("database schema", found.ok, f"{found.current} (needed: {found.head})", "Run: windsock db upgrade")
+
+
+def _spool(stack: Stack) -> Finding:
+    """Records that wait for the database, if any: when it works, they should be gone."""
+    from ..runtime.spool import Spool
+
+    try:
+        count = len(Spool(stack.artifact_store, stack.name).pending())
+    except WindsockError as error:
+        return Finding("spool", False, error.message, error.hint)
+    return Finding("spool", count == 0, f"{count or 'no'} records to be replayed", "Run: windsock db replay")

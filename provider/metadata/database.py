@@ -81,7 +81,8 @@ class Database:
         except OverflowError as error:  # SQLite's; PostgreSQL answers with a DataError
             raise RecordNotFound(f"The metadata database {self.name} has no number that large.") from error
         except MetadataUnavailable as error:
-            if self.joined is not None or not _worth_repeating(error.__cause__, 1):
+            cause = error.__cause__
+            if self.joined is not None or not isinstance(cause, Exception) or not _worth_repeating(cause, 1):
                 raise
         with self.read() as connection:
             return query(connection)

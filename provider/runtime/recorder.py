@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..metadata.store import Metadata
     from ..stack import Stack
     from .invocation import Ref, StepInvocation, StepResult
-    from .spool import Kind, Spool
+    from .spool import Spool
 
 T = TypeVar("T")
 _ARTIFACT_FIELDS = ("artifact", "uri", "digest", "size", "type", "materializer", "metadata")
@@ -142,7 +142,7 @@ class MetadataRecorder:
             self._wait(write, "record the start of")
         except MetadataUnavailable as error:
             start = self._start(facts, None).model_copy(update={"started_at": _now()})
-            self._keep(error, "start", start.run_key, start)
+            self._keep(error, lambda spool: spool.append("start", start.run_key, start, self._undescribed()))
             self._spooled_start = start
 
     def finish(self, facts: Facts, result: StepResult, *, patience: float | None = None) -> dict[str, Ref]:
@@ -155,13 +155,12 @@ class MetadataRecorder:
         except MetadataUnavailable as error:
             start = self._spooled_start or self._start(facts, None)
             end = _end(facts, result, start).model_copy(update={"ended_at": _now()})
-            self._keep(error, "finish", start.run_key, end)
+            self._keep(error, lambda spool: spool.append("finish", start.run_key, end, self._undescribed()))
             return result.outputs
         return {name: recorded[name].ref() if name in recorded else ref for name, ref in result.outputs.items()}
 
     def end_run(self, dag_id: str, run_id: str, state: str, *, patience: float | None = None) -> None:
         """Close a run. What is left of it in the spool comes first."""
-        from ..metadata.keys import run_key
 
         def write(metadata: Metadata) -> None:
             self._catch_up(metadata)
@@ -170,8 +169,8 @@ class MetadataRecorder:
         try:
             self._wait(write, "record the end of the run of", patience)
         except MetadataUnavailable as error:
-            end = {"dag_id": dag_id, "run_id": run_id, "state": state, "at": _now().isoformat()}
-            self._keep(error, "end", run_key(dag_id, run_id), end)
+            at = _now()
+            self._keep(error, lambda spool: spool.append_end(dag_id, run_id, state, at))
 
     def _catch_up(self, metadata: Metadata, facts: Facts | None = None) -> None:
         """Replay the spool if it may hold something that this step follows, and learn its inputs' numbers."""
@@ -187,15 +186,18 @@ class MetadataRecorder:
                 if version.artifact == ref["artifact"]:
                     ref["version"] = version.version
 
-    def _keep(self, error: MetadataUnavailable, kind: Kind, run: str, record: Any) -> None:
+    def _undescribed(self) -> dict[str, Any] | None:
+        """The version of the pipeline, if nobody could register it yet."""
+        from .spool import described
+
+        return described(self._register) if self._version is None else None
+
+    def _keep(self, error: MetadataUnavailable, append: Callable[[Spool], str]) -> None:
         """Put a record into the spool. Raises ``error`` if there is none, or if it cannot be written."""
         if self._spool is None:
             raise error
-        from .spool import described
-
-        pipeline = described(self._register) if self._version is None and kind != "end" else None
         try:
-            uri = self._spool.append(kind, run, record, pipeline)
+            uri = append(self._spool)
         except (WindsockError, OSError) as second:
             _LOG.warning("the spool cannot be written either: %s", error_line(second))
             raise error from second

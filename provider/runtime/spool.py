@@ -116,6 +116,13 @@ class Spool:
         reach("runtime.spool.appended")
         return uri
 
+    def append_end(self, dag_id: str, run_id: str, state: str, at: datetime) -> str:
+        """Keep the end of a run."""
+        from ..metadata.keys import run_key
+
+        record = {"dag_id": dag_id, "run_id": run_id, "state": state, "at": at.isoformat()}
+        return self.append("end", run_key(dag_id, run_id), record)
+
     # ------------------------------------------------------------------ replaying
 
     def pending(self) -> list[Entry]:

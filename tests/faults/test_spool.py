@@ -298,3 +298,49 @@ class TestReplay:
         assert states == [(1, "success"), (2, "success")]
         assert other.metadata.artifacts.get("shop.load", 2).digest == first.outputs["output"]["digest"]
         nothing_is_torn(stack, other.metadata)
+
+
+class TestCommand:
+    """``windsock db replay``, and what ``windsock doctor`` says of it."""
+
+    @pytest.fixture
+    def windsock(
+        self, behind: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> Callable[..., tuple[int, Any]]:
+        from windsock.provider.cli.main import main
+
+        monkeypatch.setenv("WINDSOCK_HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("WINDSOCK_SQL_ALCHEMY_CONN", behind().settings.sql_alchemy_conn)
+        monkeypatch.chdir(tmp_path)
+
+        def run(*words: str) -> tuple[int, Any]:
+            capsys.readouterr()
+            code = main([*words, "--output", "json"])
+            return code, json.loads(capsys.readouterr().out or "null")
+
+        return run
+
+    def test_replay(self, behind: Make, door: Proxy, windsock: Callable[..., tuple[int, Any]]) -> None:
+        stack = behind(**SOON)
+        assert windsock("db", "replay") == (
+            0,
+            {"recorded": 0, "waiting": [], "refused": [], "kept_as_refused": []},
+        )
+        two_runs(stack, door)
+        code, found = windsock("doctor")
+        (finding,) = [f for f in found["findings"] if f["what"] == "spool"]
+        assert (finding["ok"], finding["detail"]) == (False, "10 records to be replayed")
+        assert finding["hint"] == "Run: windsock db replay"
+        code, found = windsock("db", "replay")
+        assert (code, found["recorded"]) == (0, 10)
+        everything_once(stack, stack.metadata)
+
+    def test_what_is_left_is_told(self, behind: Make, door: Proxy, windsock: Callable[..., tuple[int, Any]]) -> None:
+        stack = behind(**SOON)
+        rows = run(stack, "load", seed=1).outputs["output"]
+        door.refuse()
+        run(stack, "add", "r2", rows={**rows, "artifact": "shop.ghost", "version": None})
+        door.accept()
+        code, found = windsock("db", "replay")
+        assert code == 1
+        assert "shop.ghost" in found["waiting"][0]["why"]
