@@ -7,17 +7,28 @@ from typing import Any
 from fastapi import APIRouter
 
 from ...provider.metadata.artifacts import ArtifactVersion
+from ...provider.metadata.filters import ArtifactFilter
 from . import public
 from .access import READS_ASSETS, Limit, MetadataDep
+from .narrowing import Moment
 
 router = APIRouter(prefix="/artifacts", dependencies=READS_ASSETS)
 
 
 @router.get("")
 def list_artifacts(
-    metadata: MetadataDep, name: str | None = None, limit: Limit = 50, before: str | None = None
+    metadata: MetadataDep,
+    name: str | None = None,
+    prefix: str | None = None,
+    type: str | None = None,  # noqa: A002 - the field's own name
+    since: Moment = None,
+    until: Moment = None,
+    limit: Limit = 50,
+    before: str | None = None,
 ) -> dict[str, Any]:
-    page = metadata.artifacts.list(name=name, limit=limit, before=before)
+    """The newest versions."""
+    wanted = ArtifactFilter(name=name, prefix=prefix, type=type, since=since, until=until)
+    page = metadata.artifacts.search(wanted, limit, before)
     return {"items": [_public(one) for one in page.items], "next": page.next}
 
 

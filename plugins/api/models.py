@@ -6,8 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from ...provider.metadata.filters import ModelVersionFilter
 from ...provider.metadata.models import AliasEvent, Model, ModelVersion
 from .access import READS_ASSETS, Limit, MetadataDep, StackDep
+from .narrowing import Compared, Moment, compared
 
 router = APIRouter(prefix="/models", dependencies=READS_ASSETS)
 
@@ -21,8 +23,19 @@ def list_models(metadata: MetadataDep) -> list[Model]:
 
 
 @router.get("/{model}/versions")
-def list_versions(model: str, metadata: MetadataDep, limit: Limit = 50, before: str | None = None) -> dict[str, Any]:
-    page = metadata.models.versions(model, limit=limit, before=before)
+def list_versions(
+    model: str,
+    metadata: MetadataDep,
+    since: Moment = None,
+    until: Moment = None,
+    metric: Compared = None,
+    tag: Compared = None,
+    limit: Limit = 50,
+    before: str | None = None,
+) -> dict[str, Any]:
+    """The newest versions of the model."""
+    wanted = ModelVersionFilter(model=model, since=since, until=until, metrics=compared(metric), tags=compared(tag))
+    page = metadata.models.search(wanted, limit, before)
     return {"items": [_public(one, _LONG) for one in page.items], "next": page.next}
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from ...provider.metadata.filters import RunFilter
 from ...provider.metadata.runs import Run, StepRun
 from .access import READS_ASSETS, READS_DAG, Limit, MetadataDep, ReadableDags, may_read_run
+from .narrowing import Compared, Moment, compared
 
 router = APIRouter(prefix="/runs")
 
@@ -20,6 +22,11 @@ def list_runs(
     readable: ReadableDags,
     pipeline: str | None = None,
     dag_id: str | None = None,
+    state: str | None = None,
+    since: Moment = None,
+    until: Moment = None,
+    metric: Compared = None,
+    parameter: Compared = None,
     limit: Limit = 50,
     before: str | None = None,
 ) -> dict[str, Any]:
@@ -27,9 +34,18 @@ def list_runs(
 
     A page may hold fewer than ``limit``, even none; whether there is more is told by ``next`` alone.
     """
+    wanted = RunFilter(
+        pipeline=pipeline,
+        dag_id=dag_id,
+        state=state,
+        since=since,
+        until=until,
+        metrics=compared(metric),
+        parameters=compared(parameter),
+    )
     found: list[Run] = []
     for _ in range(_READS_AHEAD):
-        page = metadata.runs.list(pipeline=pipeline, dag_id=dag_id, limit=limit - len(found), before=before)
+        page = metadata.runs.search(wanted, limit - len(found), before)
         found += [run for run in page.items if may_read_run(run.dag_id, run.run_id, readable.value)]
         before = page.next
         if before is None or len(found) >= limit:

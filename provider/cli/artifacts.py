@@ -13,6 +13,7 @@ import typer
 from ..errors import ArtifactCorrupted, ArtifactError, ArtifactNotFound
 from .artifact_keys import new_key, rekey
 from .main import noun
+from .narrowing import Since, Smallest, Until  # noqa: TC001 - Typer reads annotations
 from .output import (
     Format,
     Limit,
@@ -61,16 +62,26 @@ def list_artifacts(
     ctx: typer.Context,
     *,
     name: Annotated[str | None, typer.Option(help="Only this artifact.", show_default=False)] = None,
+    prefix: Annotated[
+        str | None, typer.Option(help="Only artifacts whose names begin like this.", show_default=False)
+    ] = None,
     kind: Annotated[str | None, typer.Option("--type", help="Only this type.", show_default=False)] = None,
+    since: Since = None,
+    until: Until = None,
+    larger_than: Smallest = None,
     limit: Limit = 50,
     before: Annotated[str | None, typer.Option(help="Continue where a page ended.", show_default=False)] = None,
     stack: StackName = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Artifact versions, newest first."""
-    page = session(ctx).metadata(stack).artifacts.list(name, kind, limit=limit, before=before)
-    found = read_page(page, more=f"--before {page.next}")
-    _print(found, output, "No artifact matches." if name or kind or before else "No artifact is recorded yet.")
+    from ..metadata.filters import ArtifactFilter
+
+    wanted = ArtifactFilter(name=name, prefix=prefix, type=kind, since=since, until=until, min_size=larger_than)
+    page = session(ctx).metadata(stack).artifacts.search(wanted, limit, before)
+    found = read_page(page, more=f"--before '{page.next}'")
+    anything = not before and wanted == ArtifactFilter()
+    _print(found, output, "No artifact is recorded yet." if anything else "No artifact matches.")
 
 
 def _print(found: list[Any], output: Format, empty: str = "No artifact is recorded yet.") -> None:

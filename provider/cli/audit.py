@@ -11,6 +11,7 @@ import typer
 
 from ..errors import AuditBroken
 from .main import noun
+from .narrowing import Since, Until  # noqa: TC001 - Typer reads annotations
 from .output import (
     Format,
     Limit,
@@ -56,6 +57,10 @@ def list_events(
         str | None, typer.Option("--kind", help="Only of this kind: model, deployment…", show_default=False)
     ] = None,
     subject: Annotated[str | None, typer.Option(help="Only of this one; needs --kind.", show_default=False)] = None,
+    actor: Annotated[str | None, typer.Option(help="Only by this one: user:ann.", show_default=False)] = None,
+    action: Annotated[str | None, typer.Option(help="Only this: promote, register…", show_default=False)] = None,
+    since: Since = None,
+    until: Until = None,
     limit: Limit = 50,
     before: Annotated[str | None, typer.Option(help="Continue where a page ended.", show_default=False)] = None,
     stack: StackName = None,
@@ -64,8 +69,11 @@ def list_events(
     """Changes, newest first: who, what, of what, from what, to what, and why."""
     if subject is not None and kind is None:
         raise typer.BadParameter("--subject needs --kind: the same name may be a model and a deployment.")
-    page = session(ctx).metadata(stack).audit.list(limit, before, subject_kind=kind, subject=subject)
-    found = read_page(page, more=f"--before {page.next}")
+    from ..metadata.filters import AuditFilter
+
+    wanted = AuditFilter(actor=actor, action=action, subject_kind=kind, subject=subject, since=since, until=until)
+    page = session(ctx).metadata(stack).audit.search(wanted, limit, before)
+    found = read_page(page, more=f"--before '{page.next}'")
     emit(
         [record(event) for event in found],
         output,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from enum import Enum
 from pathlib import Path  # noqa: TC003
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,17 +43,31 @@ Name = Annotated[str, typer.Argument(help="Name of the deployment.", show_defaul
 Reason = Annotated[str | None, typer.Option("--reason", help="Kept in the history.", show_default=False)]
 
 
+class Phase(str, Enum):
+    PENDING = "pending"
+    READY = "ready"
+    FAILED = "failed"
+    DELETED = "deleted"
+
+
 @app.command("list")
 def list_deployments(
     ctx: typer.Context,
     *,
     model: Annotated[str | None, typer.Option(help="Only of this model.", show_default=False)] = None,
+    phase: Annotated[
+        Phase | None,
+        typer.Option(help="Only in this phase; else all but deleted ones.", show_default=False),
+    ] = None,
     limit: Limit = 1000,
     stack: StackName = None,
     output: Output = Format.TEXT,
 ) -> None:
     """What is deployed, as recorded; `show` also looks at the server."""
-    found = read_page(session(ctx).metadata(stack).deployments.list(limit, model=model))
+    from ..metadata.filters import DeploymentFilter
+
+    wanted = DeploymentFilter(model=model, phase=None if phase is None else phase.value)
+    found = read_page(session(ctx).metadata(stack).deployments.search(wanted, limit))
     emit(
         [record(d) for d in found],
         output,

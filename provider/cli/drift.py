@@ -16,6 +16,7 @@ import typer
 
 from ..errors import BaselineNotFound, MonitoringError
 from .main import noun
+from .narrowing import Since, Until  # noqa: TC001 - Typer reads annotations
 from .output import (
     DRIFT_FOUND,
     NOTHING_COMPARED,
@@ -252,14 +253,19 @@ def list_reports(
     drifted: Annotated[
         bool | None, typer.Option("--drifted/--quiet", help="Only with, or only without drift.", show_default=False)
     ] = None,
+    since: Since = None,
+    until: Until = None,
     limit: Limit = 50,
     before: Annotated[str | None, typer.Option(help="Continue where a page ended.", show_default=False)] = None,
     stack: StackName = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Recorded reports, newest first."""
-    page = session(ctx).metadata(stack).drift.list(model, deployment, limit, before, drifted=drifted)
-    reports = read_page(page, more=f"--before {page.next}")
+    from ..metadata.filters import DriftFilter
+
+    wanted = DriftFilter(model=model, deployment=deployment, drifted=drifted, since=since, until=until)
+    page = session(ctx).metadata(stack).drift.search(wanted, limit, before)
+    reports = read_page(page, more=f"--before '{page.next}'")
     emit(
         [record(r) for r in reports],
         output,

@@ -9,6 +9,7 @@ import typer
 from ..errors import RegistryError, WindsockError
 from .main import noun
 from .model_signatures import new_signing_key, sign, verify
+from .narrowing import Metrics, Parameters, Since, Tags, Until, comparisons
 from .output import (
     Format,
     Limit,
@@ -151,15 +152,30 @@ def versions(
     ctx: typer.Context,
     *,
     name: Model,
+    since: Since = None,
+    until: Until = None,
+    where: Metrics = None,
+    parameter: Parameters = None,
+    tag: Tags = None,
     limit: Limit = 100,
     before: Annotated[int | None, typer.Option(help="Only versions before this one.", show_default=False)] = None,
     stack: StackName = None,
     output: Output = Format.TEXT,
 ) -> None:
     """The versions of a model, newest first."""
+    from ..metadata.filters import ModelVersionFilter
+
+    wanted = ModelVersionFilter(
+        model=name,
+        since=since,
+        until=until,
+        metrics=comparisons(where),
+        parameters=comparisons(parameter),
+        tags=comparisons(tag),
+    )
     metadata = session(ctx).metadata(stack)
     metadata.models.get(name)
-    page = metadata.models.versions(name, limit, before)
+    page = metadata.models.search(wanted, limit, before)
     found = read_page(page, more=f"--before {page.next}")
     aliases = {alias: a.version for alias, a in metadata.models.aliases(name).items()}
     emit([record(v) for v in found], output, lambda: _versions_table(found, aliases))

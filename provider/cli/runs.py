@@ -9,6 +9,7 @@ import typer
 
 from . import references
 from .main import noun
+from .narrowing import Metrics, Parameters, Since, Until, comparisons
 from .output import Format, Limit, Output, StackName, emit, facts, group, read_page, record, state, table, when
 from .session import session
 
@@ -29,14 +30,29 @@ def list_runs(
     run_state: Annotated[
         State | None, typer.Option("--state", help="Only runs in this state.", show_default=False)
     ] = None,
+    dag: Annotated[str | None, typer.Option(help="Only runs of this DAG.", show_default=False)] = None,
+    since: Since = None,
+    until: Until = None,
+    where: Metrics = None,
+    parameter: Parameters = None,
     limit: Limit = 20,
     before: Annotated[str | None, typer.Option(help="Continue where a page ended.", show_default=False)] = None,
     stack: StackName = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Runs, newest first."""
-    wanted = None if run_state is None else run_state.value
-    page = session(ctx).metadata(stack).runs.list(pipeline=pipeline, state=wanted, limit=limit, before=before)
+    from ..metadata.filters import RunFilter
+
+    wanted = RunFilter(
+        pipeline=pipeline,
+        dag_id=dag,
+        state=None if run_state is None else run_state.value,
+        since=since,
+        until=until,
+        metrics=comparisons(where),
+        parameters=comparisons(parameter),
+    )
+    page = session(ctx).metadata(stack).runs.search(wanted, limit, before)
     runs = read_page(page, more=f"--before '{page.next}'")
     emit(
         [record(r) for r in runs],
@@ -61,7 +77,7 @@ def list_runs(
             "started",
             "#took",
             "by",
-            empty="No run matches." if pipeline or run_state or before else "Nothing ran yet.",
+            empty="No run matches." if before or wanted != RunFilter() else "Nothing ran yet.",
         ),
     )
 

@@ -220,9 +220,9 @@ class Listing(Generic[R]):
                     continue
                 statement = statement.where(term.build(_quiet if term.gather is not None else see))
             if rarest is not None and rarest.gather is not None:
-                keys = rarest.gather().limit(bindparam("many"))
-                wanted = [self._rows.selected_columns[name] for name, _ in keys.selected_columns.items()]
-                statement = statement.where((wanted[0] if len(wanted) == 1 else tuple_(*wanted)).in_(keys))
+                found = rarest.gather().limit(bindparam("many")).subquery("found")  # MariaDB has no LIMIT right in IN
+                wanted = [self._rows.selected_columns[column.name] for column in found.c]
+                statement = statement.where((wanted[0] if len(wanted) == 1 else tuple_(*wanted)).in_(select(*found.c)))
             if continued:
                 statement = statement.where(self._behind(see))
             order = [column.desc() if self._down else column.asc() for column in self._key]

@@ -18,7 +18,7 @@ branch_labels = None
 depends_on = None
 
 _BATCH = 1000
-_LATEST = {"sqlite_where": sa.text("latest = 1"), "postgresql_where": sa.text("latest")}
+_LATEST: dict[str, Any] = {"sqlite_where": sa.text("latest = 1"), "postgresql_where": sa.text("latest")}
 _ADDED = {
     "ix_windsock_run_dag_state": ("windsock_run", ["dag_id", "state", "started_at", "id"]),
     "ix_windsock_run_stack": ("windsock_run", ["stack", "started_at", "id"]),
@@ -195,7 +195,7 @@ def _mark_latest_metrics() -> None:
 def _rebuild_metric(*, latest: bool) -> None:
     """SQLite cannot add a column that must not be NULL to a table with rows: made again, in one pass over the rows."""
     op.rename_table("windsock_metric", "windsock_metric_old")
-    added = [sa.Column("latest", sa.Boolean(), nullable=False)] if latest else []
+    added: list[sa.Column[Any]] = [sa.Column("latest", sa.Boolean(), nullable=False)] if latest else []
     op.create_table(
         "windsock_metric",
         sa.Column("step_run", Key, nullable=False),
