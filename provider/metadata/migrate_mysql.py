@@ -31,26 +31,50 @@ class Restartable(MySQLImpl):
         return made
 
     def _exec(self, construct: Any, *args: Any, **more: Any) -> Any:
-        if isinstance(construct, schema.DDLElement):
-            look = inspect(self.connection)
-            assert look is not None
-            if _is_done(look, construct):
-                return None
-            if isinstance(construct, schema.DropIndex):
-                self._keep_foreign_keys(look, construct.element)
-        return super()._exec(construct, *args, **more)
+        if not isinstance(construct, schema.DDLElement):
+            return super()._exec(construct, *args, **more)
+        look = self._look()
+        done = _is_done(look, construct)
+        if isinstance(construct, schema.DropIndex) and not done:
+            self._keep_foreign_keys(look, construct.element)
+        result = None if done else super()._exec(construct, *args, **more)
+        if isinstance(construct, schema.CreateIndex):
+            self._drop_spare(self._look(), construct.element)
+        return result
+
+    def _look(self) -> Inspector:
+        found = inspect(self.connection)
+        assert found is not None
+        return found
+
+    # A foreign key needs an index that begins with its columns. MySQL makes one, named as the key, takes it back when
+    # another index will do, and then refuses to drop that other one. These two do the same in both directions.
 
     def _keep_foreign_keys(self, look: Inspector, going: Index) -> None:
-        """MySQL drops no index that a foreign key uses, and dropped its own when that one came: make it again."""
-        table = going.table
-        assert table is not None
-        others: list[list[Any]] = [[*look.get_pk_constraint(table.name)["constrained_columns"]]]
-        others += [i["column_names"] for i in look.get_indexes(table.name) if i["name"] != going.name]
-        for key in look.get_foreign_keys(table.name):
+        """Before an index goes: what keys have no other one get one of their own."""
+        table = _table(going)
+        others: list[list[Any]] = [[*look.get_pk_constraint(table)["constrained_columns"]]]
+        others += [[*found["column_names"]] for found in look.get_indexes(table) if found["name"] != going.name]
+        for key in look.get_foreign_keys(table):
             columns = key["constrained_columns"]
             if all(other[: len(columns)] != columns for other in others):
                 names = ", ".join(f"`{name}`" for name in columns)
-                super()._exec(f"CREATE INDEX `{key['name']}` ON `{table.name}` ({names})")
+                super()._exec(f"CREATE INDEX `{key['name']}` ON `{table}` ({names})")
+
+    def _drop_spare(self, look: Inspector, new: Index) -> None:
+        """After an index came: keys that can use it need none of their own."""
+        table = _table(new)
+        own = {found["name"] for found in look.get_indexes(table)}
+        columns = [column.name for column in new.columns]
+        for key in look.get_foreign_keys(table):
+            needed = key["constrained_columns"]
+            if key["name"] in own and key["name"] != new.name and columns[: len(needed)] == needed:
+                super()._exec(f"DROP INDEX `{key['name']}` ON `{table}`")
+
+
+def _table(index: Index) -> str:
+    assert index.table is not None
+    return index.table.name
 
 
 def _is_done(look: Inspector, change: Any) -> bool:
@@ -66,8 +90,7 @@ def _is_done(look: Inspector, change: Any) -> bool:
 
 
 def _has_index(look: Inspector, index: Index) -> bool:
-    assert index.table is not None
-    return index.name in {found["name"] for found in look.get_indexes(index.table.name)}
+    return index.name in {found["name"] for found in look.get_indexes(_table(index))}
 
 
 def _has_constraint(look: Inspector, table: str, name: object) -> bool:

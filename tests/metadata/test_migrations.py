@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import racers
@@ -14,17 +14,6 @@ from windsock.provider.errors import MetadataUnavailable, SchemaOutdated, Settin
 from windsock.provider.metadata import Metadata, migrate, schema
 from windsock.provider.metadata.database import Database
 from windsock.provider.metadata.engine import engine_for
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'empty.db'}"
-    make: Callable[[], str] = request.getfixturevalue("postgres_database")
-    return make()
 
 
 def structure(url: str) -> dict[str, object]:
@@ -46,7 +35,7 @@ def structure(url: str) -> dict[str, object]:
 
 def _spelled(index: Any) -> dict[str, Any]:
     """SQLite's reflection gives the condition of an index as an object that equals nothing."""
-    return {**index, "dialect_options": {name: str(value) for name, value in index["dialect_options"].items()}}
+    return {**index, "dialect_options": {name: str(value) for name, value in index.get("dialect_options", {}).items()}}
 
 
 class TestModelsAndMigrationsAgree:
@@ -151,8 +140,9 @@ class TestOpen:
         with sqlite3.connect(path) as connection:
             assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (1,)
 
-    def test_an_empty_postgresql_asks_for_an_upgrade(self, postgres_database: Callable[[], str]) -> None:
-        url = postgres_database()
+    @pytest.mark.parametrize("server", ["postgres_database", "mariadb_database"])
+    def test_an_empty_server_asks_for_an_upgrade(self, request: pytest.FixtureRequest, server: str) -> None:
+        url = request.getfixturevalue(server)()
         with pytest.raises(SchemaOutdated, match="windsock db upgrade") as caught:
             Metadata.open(url)
         assert caught.value.current is None

@@ -139,4 +139,5 @@ def _chain() -> None:
             end, last, count = made, row["id"], count + 1
         connection.execute(change, changes)
     head = sa.table("windsock_audit_head", sa.column("name"), sa.column("events"), sa.column("hash"))
+    connection.execute(sa.delete(head))  # of an upgrade that was cut off here: MySQL keeps what it did
     connection.execute(sa.insert(head).values(name="audit", events=count, hash=end))
