@@ -2,8 +2,8 @@
 
 One table, :data:`METRICS`, says what there is; dashboard and docs are made from it. Gauges hold what is recorded in the
 metadata, so whoever scrapes sees the present state, also after a restart, and a version that was archived disappears.
-Three ways out: a page to scrape (the plugin's ``/windsock/api/metrics``), a file for node_exporter's textfile collector,
-and a push to a Pushgateway, for networks in which nothing may be scraped.
+Three ways out: a page to scrape (the plugin's ``/windsock/api/metrics``), a file for node_exporter's textfile
+collector, and a push to a Pushgateway, for networks in which nothing may be scraped.
 
 What it does not do: count predictions. The model server does, before sampling (``deployers/server/metrics.py``).
 """
