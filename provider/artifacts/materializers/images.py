@@ -60,14 +60,22 @@ class ImageMaterializer(BufferMaterializer):
     def describe(self, value: Any) -> dict[str, Any]:
         import numpy as np
 
-        shown = value.copy()
-        shown.thumbnail((96, 96))
-        shown = shown.convert("RGBA" if "A" in value.mode or "transparency" in value.info else "RGB")
+        shown = value.resize(tuple(max(1, side * 64 // max(64, *value.size)) for side in value.size))
+        if value.mode in ("F", "I", "I;16"):  # from black to white, whatever the range
+            depth = np.asarray(shown, dtype=np.float64)
+            depth -= depth.min()
+            pixels = (depth * (255 / (depth.max() or 1.0))).astype(np.uint8)
+        elif value.mode in ("1", "L"):
+            pixels = np.asarray(shown.convert("L"))
+        else:
+            pixels = np.asarray(
+                shown.convert("RGBA" if value.mode in ("LA", "RGBA") or "transparency" in value.info else "RGB")
+            )
         return {
             "width": value.width,
             "height": value.height,
             "mode": value.mode,
-            "thumbnail": thumbnail(np.asarray(shown)),
+            "thumbnail": thumbnail(pixels),
         }
 
 

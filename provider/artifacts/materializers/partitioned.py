@@ -24,6 +24,7 @@ from .statistics import merge_results, table_statistics
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_NAMELESS_INDEX = "__index_level_"
 _OBSERVED = 50
 """Columns of Spark whose statistics are computed."""
 _SPARK_NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal")
@@ -55,7 +56,9 @@ class PartitionedMaterializer(Materializer):
 
         files = _parts(path)
         schema = _schema(files[0])
-        shown = [name for name in schema.names if not name.startswith("__")][:_PREVIEW_COLUMNS]
+        names = [name for name in schema.names if not name.startswith(_NAMELESS_INDEX)]
+        shown = names[:_PREVIEW_COLUMNS]
+        columns = {name: found for name, found in statistics["columns"].items() if name in names}
         head: dict[str, Any] = {}
         for file in files:
             with pq.ParquetFile(file) as parquet, suppress(StopIteration):
@@ -64,11 +67,11 @@ class PartitionedMaterializer(Materializer):
                 break
         return {
             "rows": rows,
-            "shape": [rows, len(schema)],
+            "shape": [rows, len(names)],
             "partitions": len(files),
-            "schema": {field.name: str(field.type) for field in schema},
+            "schema": {name: str(schema.field(name).type) for name in names},
             "preview": {name: preview(values) for name, values in head.items()},
-            "statistics": statistics,
+            "statistics": {**statistics, "columns": columns},
         }
 
 

@@ -1,6 +1,6 @@
 """Small pictures for people to look at in a table of artifacts: thumbnails as PNG, written with the standard library.
 
-A picture travels as a ``data:`` URI in the artifact's metadata, so it must stay small: at most 96 pixels a side. What
+A picture travels as a ``data:`` URI in the artifact's metadata, so it must stay small: at most 64 pixels a side. What
 it does not do: smooth. A thumbnail takes every so many pixels.
 """
 
@@ -11,7 +11,7 @@ import struct
 import zlib
 from typing import Any
 
-_SIDE = 96
+_SIDE = 64
 _SMALLEST = 8
 _COLOURS = {1: 0, 2: 4, 3: 2, 4: 6}
 """PNG's colour types by the number of channels."""

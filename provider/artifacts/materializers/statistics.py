@@ -28,6 +28,8 @@ _VALUES = 1 << 22
 _IN_BACKGROUND = 1 << 20
 _LONG = 1 << 13
 _BINS = 20
+_SHOWN = 1 << 10
+"""Rows for a histogram."""
 _PIECE = 256
 _PIECES = 16
 _EXACT = 1 << 53
@@ -36,10 +38,11 @@ _EXACT = 1 << 53
 class Statistics:
     """The statistics of batches of one schema, added one after the other. Not thread-safe.
 
-    ``stride`` sums up one batch of that many; counts, nulls, min and max are exact all the same.
+    ``stride`` sums up one batch of that many; counts, nulls, min and max are exact all the same. ``rows`` says how many
+    there will be, if that is known; else all batches but the last must be of ``BATCH`` rows.
     """
 
-    def __init__(self, schema: Any, stride: int = 1) -> None:
+    def __init__(self, schema: Any, *, stride: int = 1, rows: int | None = None) -> None:
         import numpy as np
 
         self._fields = list(schema)[:COLUMNS]
@@ -57,6 +60,7 @@ class Statistics:
         self._sums, self._squares = np.zeros(count), np.zeros(count)
         self._pieces: list[Any] = []
         self._every = 1
+        self._step = None if rows is None else max(1, rows // _SHOWN)
 
     def add(self, batch: Any) -> None:
         """Take in a ``RecordBatch`` of at most ``BATCH`` rows."""
@@ -122,12 +126,13 @@ class Statistics:
         self._highs[lines] = np.maximum(self._highs[lines], high)
 
     def _keep_piece(self, np: Any, arrays: list[Any], rows: int) -> None:
-        """A few rows of every so many batches, never more than sixteen pieces."""
-        if (self._batches - 1) // self._stride % self._every:
+        """Rows for the histograms: every so many; of a stream, of every so many batches."""
+        stream = self._step is None
+        if stream and (self._batches - 1) % self._every:
             return
-        step = -(-rows // _PIECE)
+        step = self._step or (max(1, rows // _SHOWN) if self._batches == 1 and rows < BATCH else BATCH // _PIECE)
         self._pieces.append(np.array([array[::step] for array in arrays], dtype=np.float64))
-        if len(self._pieces) > _PIECES:
+        if stream and len(self._pieces) > _PIECES:
             self._pieces = self._pieces[1::2]
             self._every *= 2
 
@@ -194,7 +199,7 @@ def _shift(np: Any, matrix: Any) -> Any:
 def table_statistics(table: Any) -> dict[str, Any]:
     """The statistics of a ``pyarrow.Table`` that is in memory."""
     values = table.num_rows * min(table.num_columns, COLUMNS)
-    statistics = Statistics(table.schema, stride=max(1, -(-values // _VALUES)))
+    statistics = Statistics(table.schema, stride=max(1, -(-values // _VALUES)), rows=table.num_rows)
     for batch in table.to_batches(max_chunksize=BATCH):
         statistics.add(batch)
     return statistics.result()
