@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .credentials import Credentials
 
-_PATIENCE = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 5, "mode": "standard"}}
+_PATIENCE = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 3, "mode": "standard"}}
 
 
 class AwsKms(KeyService):

@@ -200,6 +200,13 @@ class TestWhatLiesThere:
         pd.testing.assert_frame_equal(load(ref, store, columns=["c3", "c1"]), frame[["c3", "c1"]])
         pd.testing.assert_frame_equal(load(ref, store, verify=False), frame)
 
+    def test_previews_can_be_kept_out_of_the_metadata(self, tmp_path):
+        frame = pd.DataFrame({"balance": [SECRET.decode()]})
+        assert "Miller" in json.dumps(save(frame, make(tmp_path / "a")).metadata)
+        without = save(frame, make(tmp_path / "a", previews=False)).metadata
+        assert "Miller" not in json.dumps(without)
+        assert (without["shape"], list(without["schema"])) == ([1, 1], ["balance"])
+
     def test_another_process_builds_the_same_store(self, store):
         from windsock.provider.deployers.server.loading import build_store, describe_store
 
