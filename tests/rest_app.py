@@ -1,6 +1,7 @@
-"""Windsock's plugin app on a server of its own: ``python rest_app.py PORT WORKERS``. See ``rest_lab.py``.
+"""ASGI apps on a server of their own: ``python rest_app.py APP PORT WORKERS LOOP``. See ``rest_lab.py``.
 
-It is the app that the API server mounts. Who calls is not asked: everybody is a service that may do everything.
+``windsock`` is the app that the API server mounts; who calls is not asked: everybody is a service that may do
+everything. ``empty`` answers every call with an empty page, and starts in a second.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from fastapi import FastAPI
-from windsock.plugins.api.app import build_app
-from windsock.plugins.api.callers import caller_of
-from windsock.provider.metadata.rest.access import Caller
 
+def windsock() -> Any:
+    from fastapi import FastAPI
+    from windsock.plugins.api.app import build_app
+    from windsock.plugins.api.callers import caller_of
+    from windsock.provider.metadata.rest.access import Caller
 
-def make() -> Any:
     plugin = build_app()
     plugin.dependency_overrides[caller_of] = lambda: Caller("service", "the tests")
     app = FastAPI()
@@ -22,16 +23,30 @@ def make() -> Any:
     return app
 
 
+def empty() -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            while (await receive()).get("more_body"):
+                pass
+            body = b'{"items": [], "next": null}'
+            headers = [(b"content-length", str(len(body)).encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+    return app
+
+
 if __name__ == "__main__":
     import uvicorn
 
     uvicorn.run(
-        "rest_app:make",
+        f"rest_app:{sys.argv[1]}",
         factory=True,
         host="127.0.0.1",
-        port=int(sys.argv[1]),
-        workers=int(sys.argv[2]),
-        loop=sys.argv[3] if len(sys.argv) > 3 else "auto",
+        port=int(sys.argv[2]),
+        workers=int(sys.argv[3]),
+        loop=sys.argv[4],
         log_level="warning",
         access_log=False,
+        lifespan="off",
     )

@@ -48,10 +48,10 @@ class RestServer:
 
 
 @contextmanager
-def serving(stacks: Path, *, workers: int = 1, loop: str = "auto") -> Iterator[RestServer]:
+def serving(stacks: Path, *, app: str = "windsock", workers: int = 1, loop: str = "auto") -> Iterator[RestServer]:
     port = free_port()
     environ = {**os.environ, "WINDSOCK_STACKS_FOLDER": str(stacks), "AIRFLOW__API_AUTH__JWT_SECRET": uuid.uuid4().hex}
-    command = [sys.executable, str(Path(__file__).with_name("rest_app.py")), str(port), str(workers), loop]
+    command = [sys.executable, str(Path(__file__).with_name("rest_app.py")), app, str(port), str(workers), loop]
     with subprocess.Popen(command, env=environ, cwd=stacks, start_new_session=True) as server:
         try:
             _wait_for_port(port, server)

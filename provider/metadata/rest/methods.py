@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
 from ...errors import MetadataError, NotPermitted, did_you_mean
+from .. import filters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,38 +55,50 @@ METHODS: Mapping[str, Mapping[str, Access]] = {
     },
     "runs": {
         **dict.fromkeys(("start_step", "finish_step", "end"), Access(STEPS)),
-        **dict.fromkeys(("find_cached", "find", "get", "get_by_key", "list", "steps", "step"), _READ),
+        **dict.fromkeys(("find_cached", "find", "get", "get_by_key", "list", "search", "steps", "step"), _READ),
         **dict.fromkeys(("inputs", "outputs", "metrics"), _READ),
     },
     "artifacts": {
         "record": Access(STEPS),
-        **dict.fromkeys(("find", "get", "list", "versions", "names", "by_digest"), _READ),
+        **dict.fromkeys(("find", "get", "list", "search", "versions", "names", "by_digest"), _READ),
     },
     "models": {
         "register": Access(REGISTER, once=True),
         **dict.fromkeys(("set_alias", "remove_alias"), Access(PROMOTE, once=True)),
         "archive": Access(PROMOTE),
-        **dict.fromkeys(("find", "get", "list", "versions", "aliases", "history", "since"), _READ),
+        **dict.fromkeys(("find", "get", "list", "search", "versions", "aliases", "history", "since"), _READ),
     },
     "deployments": {
         **dict.fromkeys(("put", "delete"), Access(DEPLOY, once=True)),
-        **dict.fromkeys(("find", "get", "list", "history", "since"), _READ),
+        **dict.fromkeys(("find", "get", "list", "search", "history", "since"), _READ),
     },
     "drift": {
         "record": Access(DRIFT),
         "claim": Access(DRIFT, once=True),
-        **dict.fromkeys(("find", "get", "latest", "list", "since", "claimable"), _READ),
+        **dict.fromkeys(("find", "get", "latest", "list", "search", "since", "claimable"), _READ),
     },
     "audit": {
         "append": Access(AUDIT, once=True),
-        "list": _READ,
+        **dict.fromkeys(("list", "search"), _READ),
     },
     "lineage": dict.fromkeys(("graph", "run_graph"), _READ),
 }
 """noun -> method -> what it takes. Writes without ``once`` find what they did before, and leave it."""
 
-LOCAL: Mapping[str, frozenset[str]] = {}
+LOCAL: Mapping[str, frozenset[str]] = {"audit": frozenset({"events", "head", "verify"})}
 """noun -> public methods that stay with the database: maintenance, for who has it."""
+
+
+class _Names(dict[str, Any]):
+    """What annotations name that their module imports for the type checker alone."""
+
+    def __missing__(self, name: str) -> Any:
+        for place in (collections.abc, filters):
+            if hasattr(place, name):
+                return getattr(place, name)
+        if name == "builtins":
+            return builtins
+        raise KeyError(name)
 
 
 class Method:
@@ -104,9 +117,7 @@ class Method:
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
-        # Annotations name what their module imports for the type checker alone.
-        local = {**vars(collections.abc), "builtins": builtins}
-        return get_type_hints(self.function, vars(sys.modules[self.function.__module__]), local)
+        return get_type_hints(self.function, vars(sys.modules[self.function.__module__]), _Names())
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
