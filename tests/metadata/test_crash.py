@@ -57,8 +57,13 @@ def run(url: str, attempt: int, point: str | None) -> subprocess.CompletedProces
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
 
+# The servers differ in what a lost connection leaves, not in what each point does: MariaDB is shown a fourth of them.
+CASES = [(name, point) for name in ("sqlite", "postgresql") for point in POINTS]
+CASES += [("mariadb", point) for point in POINTS[::4]]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(("url", "point"), CASES, indirect=["url"])
 def test_a_kill_and_a_retry(url: str, metadata: Metadata, point: str) -> None:
     killed = run(url, 1, point)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
