@@ -7,8 +7,11 @@ Hence:
 - The work is done in a thread of its own. Airflow's database session belongs to the thread, and looking up a connection
   would commit what the scheduler is about to write.
 - The caller waits for it :data:`PATIENCE` seconds at most. A database that does not answer costs that once, and then
-  nothing for :data:`PAUSE` seconds: meanwhile runs that end are not recorded as ended.
+  nothing for :data:`PAUSE` seconds: meanwhile the ends of runs go into the spool, by a thread that nobody waits for.
 - Whatever goes wrong is a warning in the log.
+
+It also replays the spool (``provider/runtime/spool.py``) before it ends a run, so that what the run's last steps left
+there is recorded. An object store is asked for that once in :data:`PAUSE` seconds.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import logging
 import os
 import threading
 import time
+from datetime import datetime, timezone
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
@@ -38,6 +43,8 @@ class RunListener:
     def __init__(self) -> None:
         self._quiet_until = 0.0
         self._busy: threading.Thread | None = None
+        self._missed: SimpleQueue[tuple[str, str, str, datetime]] = SimpleQueue()
+        self._keeper: threading.Thread | None = None
         self._pid = 0
 
     @hookimpl
@@ -60,17 +67,34 @@ class RunListener:
     def end(self, dag_id: str, run_id: str, state: str) -> None:
         """Never raises, and returns within :data:`PATIENCE` seconds."""
         try:
-            if not self._pausing():
+            if self._pausing():
+                self._keep(dag_id, run_id, state)
+            else:
                 self._end_in_thread(dag_id, run_id, state)
         except Exception:  # a listener must never disturb the scheduler
             log.warning("Windsock could not end run %s of %s.", run_id, dag_id, exc_info=True)
 
     def _pausing(self) -> bool:
         if self._pid != os.getpid():  # a thread does not survive a fork
-            self._pid, self._busy, self._quiet_until = os.getpid(), None, 0.0
+            self._pid, self._busy, self._keeper, self._quiet_until = os.getpid(), None, None, 0.0
         if self._busy is not None and self._busy.is_alive():
             return True
         return time.monotonic() < self._quiet_until
+
+    def _keep(self, dag_id: str, run_id: str, state: str) -> None:
+        self._missed.put((dag_id, run_id, state, datetime.now(timezone.utc)))
+        if self._keeper is None or not self._keeper.is_alive():
+            self._keeper = threading.Thread(target=self._keep_missed, name="windsock-spool", daemon=True)
+            self._keeper.start()
+
+    def _keep_missed(self) -> None:
+        try:
+            while True:
+                _spool_end(*self._missed.get(timeout=1))
+        except Empty:
+            pass
+        except Exception as error:  # noqa: BLE001 - a listener must never disturb the scheduler
+            log.warning("Windsock could not spool the end of a run: %s", _reason(error))
 
     def _end_in_thread(self, dag_id: str, run_id: str, state: str) -> None:
         failures: list[Exception] = []
@@ -92,9 +116,48 @@ class RunListener:
 
 
 def _end(dag_id: str, run_id: str, state: str) -> None:
-    runs = _stack().metadata.runs
-    if runs.find(dag_id, run_id) is not None:  # a DAG without Windsock steps has none
-        runs.end(dag_id, run_id, state)
+    from ..provider.errors import MetadataUnavailable
+
+    at = datetime.now(timezone.utc)
+    try:
+        stack = _stack()
+        runs = stack.metadata.runs
+        known = runs.find(dag_id, run_id)
+        if _replayed(stack) or known is not None:  # a DAG without Windsock steps has no run
+            runs.end(dag_id, run_id, state)
+    except MetadataUnavailable:
+        _spool_end(dag_id, run_id, state, at)
+        raise
+
+
+def _spool_end(dag_id: str, run_id: str, state: str, at: datetime) -> None:
+    from ..provider.runtime.spool import Spool
+
+    if (spool := Spool.of(_stack())) is not None:
+        spool.append_end(dag_id, run_id, state, at)
+
+
+_looked: list[float] = []
+"""When the spool in an object store was last looked at."""
+
+
+def _replayed(stack: Stack) -> bool:
+    """Record what is in the spool; whether there was anything. A store that does not answer is no reason to stop."""
+    from ..provider.errors import ArtifactError
+    from ..provider.runtime.spool import Spool
+
+    spool = Spool.of(stack)
+    if spool is None:
+        return False
+    if not spool.at_hand():
+        if stack.artifact_store.local_path("spool") is not None or (_looked and time.monotonic() < _looked[0] + PAUSE):
+            return False
+        _looked[:] = [time.monotonic()]
+    try:
+        return spool.replay(stack.metadata).recorded > 0
+    except ArtifactError as error:
+        log.warning("Windsock could not read its spool: %s", _reason(error))
+        return False
 
 
 def _stack() -> Stack:

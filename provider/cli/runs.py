@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import Conflict
 from . import references
 from .main import noun
 from .narrowing import Metrics, Parameters, Since, Until, comparisons
@@ -52,7 +53,7 @@ def list_runs(
         metrics=comparisons(where),
         parameters=comparisons(parameter),
     )
-    page = session(ctx).metadata(stack).runs.search(wanted, limit, before)
+    page = _metadata(ctx, stack).runs.search(wanted, limit, before)
     runs = read_page(page, more=f"--before '{page.next}'")
     emit(
         [record(r) for r in runs],
@@ -82,6 +83,15 @@ def list_runs(
     )
 
 
+def _metadata(ctx: typer.Context, stack: str | None) -> Any:
+    """The metadata, after runs of this machine whose process is gone have been closed."""
+    from ..runtime.lost import close_lost
+
+    chosen = session(ctx).stack(stack)
+    close_lost(chosen)
+    return chosen.metadata
+
+
 def _pipeline(run: Any) -> str | None:
     return f"{run.pipeline}@{run.pipeline_version}" if run.pipeline_version else run.pipeline
 
@@ -103,7 +113,7 @@ def show(
     output: Output = Format.TEXT,
 ) -> None:
     """One run: parameters, why it ran, and each step with its metrics, inputs and outputs."""
-    metadata = session(ctx).metadata(stack)
+    metadata = _metadata(ctx, stack)
     found = references.run(metadata, run)
     steps = [_step(metadata, step) for step in metadata.runs.steps(found.id)]
     emit(
@@ -147,3 +157,28 @@ def _step_row(step: dict[str, Any]) -> tuple[Any, ...]:
         step["metrics"],
         step["error"] or "",
     )
+
+
+@app.command("close")
+def close(
+    ctx: typer.Context,
+    *,
+    run: Annotated[str, typer.Argument(help="DAG/RUN, a DAG (its latest run), or the run's id.", show_default=False)],
+    stack: StackName = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """Close a run that calls itself running though its process is dead, as failed.
+
+    Runs in process that died on this machine are closed by themselves, and Airflow's by its scheduler: this is for one
+    that died on another machine. A step of it that ends all the same is still recorded.
+    """
+    metadata = _metadata(ctx, stack)
+    found = references.run(metadata, run)
+    if found.state != "running":
+        raise Conflict(
+            f"Run {found.dag_id}/{found.run_id} is not running: it is {found.state}.",
+            hint=f"See it: windsock runs show {found.dag_id}/{found.run_id}",
+        )
+    metadata.runs.end(found.dag_id, found.run_id, "failed")
+    closed = metadata.runs.get_by_key(found.id)
+    emit(record(closed), output, lambda: f"Run {closed.dag_id}/{closed.run_id} is closed as {closed.state}.")

@@ -24,6 +24,7 @@ from . import wiring
 from .binding import select
 from .conditions import evaluate
 from .invocation import Bound, Ref, RunIdentity, StepInvocation, StepResult
+from .lost import close_lost, held
 from .recorder import FAILURE_PATIENCE, recorder_for
 from .redaction import error_line
 from .runner import run_step
@@ -110,7 +111,9 @@ def run_pipeline(
     spec: PipelineSpec = getattr(pipeline, "spec", pipeline)
     chosen = stack if isinstance(stack, Stack) else Stack.load(stack or spec.stack, settings=settings)
     run = _Run(spec, chosen, run_parameters(spec, parameters or {}), _progress(progress))
-    return run.run()
+    close_lost(chosen)
+    with held(chosen, spec.name, run.run_id):
+        return run.run()
 
 
 def run_parameters(spec: PipelineSpec, given: Mapping[str, Any]) -> dict[str, Any]:

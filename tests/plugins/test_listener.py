@@ -15,6 +15,7 @@ from windsock.plugins import listener
 from windsock.plugins.listener import RunListener
 from windsock.provider.cli.demo.airflow import wait_for
 from windsock.provider.metadata.runs import StepStart
+from windsock.provider.runtime.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +100,11 @@ class TestListener:
         assert rest < 0.5
         (warning,) = caplog.messages
         assert "no answer within 2 s" in warning
+        assert one._keeper is not None
+        one._keeper.join()
+        spool = Spool.of(load_stack())
+        assert spool is not None
+        assert [entry.kind for entry in spool.pending()] == ["end"] * 100  # nobody waited for it, nothing is lost
 
     def test_a_database_that_refuses_is_a_warning_without_its_password(
         self, windsock_home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
