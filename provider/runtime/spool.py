@@ -30,6 +30,7 @@ from ..errors import (
     ArtifactNotFound,
     Conflict,
     MetadataUnavailable,
+    NotPermitted,
     SchemaOutdated,
     StoreUnavailable,
     WindsockError,
@@ -168,7 +169,8 @@ class Spool:
             reach("runtime.spool.recorded")
         except (MetadataUnavailable, SchemaOutdated, StoreUnavailable):
             raise
-        except (ArtifactNotFound, Conflict) as error:
+        except (ArtifactNotFound, Conflict, NotPermitted) as error:
+            # NotPermitted: over REST a task writes its own run only; the scheduler writes the others.
             done.waiting.append((entry.key, error_line(error)))
             return
         except (WindsockError, ValueError, KeyError, TypeError) as error:

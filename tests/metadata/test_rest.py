@@ -41,6 +41,7 @@ from windsock.provider.metadata.rest.access import Caller, Task
 from windsock.provider.metadata.rest.client import RestMetadata
 from windsock.provider.metadata.rest.http import HttpClient
 from windsock.provider.metadata.rest.methods import LOCAL, METHODS, READ, find_method, noun_class
+from windsock.provider.runtime.spool import Spool
 from windsock.provider.security.credentials import EnvironmentCredentials
 from windsock.provider.security.tokens import EnvironmentToken
 from windsock.provider.settings import Settings
@@ -388,10 +389,8 @@ class TestWhatIsTheirs:
         rights = frozenset(scopes) if scopes else Caller("task", "").scopes
         return Caller("task", f"task {OWN}", rights, "user:alice", OWN)
 
-    @pytest.mark.parametrize(
-        "changed", [{"run_id": "r2"}, {"task_id": "x"}, {"map_index": 0}, {"try_number": 2}, {"dag_id": "d"}]
-    )
-    def test_its_step_is_its_own(self, direct: Metadata, changed: dict[str, Any]) -> None:
+    @pytest.mark.parametrize("changed", [{"run_id": "r2"}, {"dag_id": "d"}, {"run_id": "local__1"}])
+    def test_its_run_is_its_own(self, direct: Metadata, changed: dict[str, Any]) -> None:
         own = StepStart(dag_id="churn", run_id="r1", task_id="train", step="train")
         self.call(direct, self.task(), "runs.start_step", start=own)
         other = own.model_copy(update=changed)
@@ -399,6 +398,8 @@ class TestWhatIsTheirs:
             self.call(direct, self.task(), "runs.start_step", start=other)
         with pytest.raises(NotPermitted, match="it is not its own"):
             self.call(direct, self.task(), "runs.finish_step", finish=StepFinish(start=other, state="failed"))
+        with pytest.raises(NotPermitted, match="it is not its own"):
+            self.call(direct, self.task(), "runs.end", dag_id=other.dag_id, run_id=other.run_id, state="failed")
 
     def test_it_names_no_foreign_producer(self, direct: Metadata, lab: Lab) -> None:
         mine, theirs = lab.start(run="r1"), lab.start(run="r2")
@@ -435,9 +436,22 @@ class TestWhatIsTheirs:
         assert b'"version":1' in self.call(direct, reader, "models.get", model="churn")
         world = World(direct)
         for path, write in WRITES.items():
-            noun, name = path.split(".")
             with pytest.raises(NotPermitted, match=f"may not call {path}"):
-                write(_Remote(lambda body: service.answer(direct, reader, noun, name, body)), world)  # noqa: B023
+                write(_Remote(direct, reader), world)
+
+    def test_it_leaves_in_the_spool_what_is_not_its_own(self, direct: Metadata, tmp_path: Path) -> None:
+        settings = Settings.load({"home": str(tmp_path / "home")}, environ={})
+        spool = Spool.of(Stack.load("local", settings=settings))
+        assert spool is not None
+        for run in ("r1", "r2"):
+            start = StepStart(dag_id="churn", run_id=run, task_id="train", step="train")
+            spool.append("start", start.run_key, start)
+        done = spool.replay(_Remote(direct, self.task()))
+        assert (done.recorded, len(done.waiting), done.refused) == (1, 1, [])
+        assert direct.runs.find("churn", "r2") is None
+        done = spool.replay(_Remote(direct, Caller("service", "the scheduler", frozenset({READ, "steps"}))))
+        assert (done.recorded, done.waiting, done.refused) == (1, [], [])
+        assert direct.runs.get("churn", "r2").state == "running"
 
     def test_a_person_writes_local_runs_only(self, direct: Metadata) -> None:
         person = Caller("user", "bob", actor="user:bob")
@@ -493,8 +507,11 @@ class _Token(EnvironmentCredentials):
 class _Remote(RestMetadata):
     """Calls the service without a server between."""
 
-    def __init__(self, answer: Callable[[bytes], bytes]) -> None:
-        self._answer = answer
+    def __init__(self, metadata: Metadata, caller: Caller) -> None:
+        self._metadata = metadata
+        self._caller = caller
 
     def call(self, method: Any, arguments: dict[str, Any]) -> Any:
-        return method.answer.validate_json(self._answer(codec.encode_arguments(arguments)))
+        body, key = codec.encode_arguments(arguments), os.urandom(16).hex()
+        answer = service.answer(self._metadata, self._caller, method.noun, method.name, body, key=key)
+        return method.answer.validate_json(answer)

@@ -148,7 +148,7 @@ class TestWhatATaskMayDo:
     def test_it_writes_nothing_of_others(self, probed: dict[str, Any]) -> None:
         assert probed["transport"] == "RestMetadata"
         assert probed["another's step"].startswith("NotPermitted: task probe_over_rest.probe may not call")
-        assert "numbers_over_rest.measure" in probed["another's step"]
+        assert "for numbers_over_rest, run manual" in probed["another's step"]
         assert probed["another's run"].startswith("NotPermitted: task probe_over_rest.probe may not call runs.end")
 
     def test_whom_it_names_is_said_by_it(self, probed: dict[str, Any], database: Metadata) -> None:

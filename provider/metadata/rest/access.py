@@ -1,8 +1,9 @@
 """Who calls, and what they may do: rights by scope, and beyond it only what is theirs.
 
 - Everybody who may call may read everything of the metadata.
-- A task writes its own run and its own steps, and nothing in another's name: a step run or a run that it names as its
-  own must be. Models, deployments and drift are shared by all DAGs, and opened by scope.
+- A task writes its own run and the steps of that run (it may find one in the spool that another attempt left), and
+  nothing in another's name: a step run or a run that it names must be of its run. Models, deployments and drift are
+  shared by all DAGs, and opened by scope.
 - A person writes no run that Airflow made, only those of ``pipeline.run()``.
 - History and audit name who the server knows: a person under their own name; a task under its DAG's or under that of
   who triggered it. Whom else it names (who answered an approval) stands there as said by the task.
@@ -82,15 +83,18 @@ class Caller:
         """A step or a run that is written by its names."""
         for value in arguments.values():
             start = getattr(value, "start", value)
-            if hasattr(start, "task_id"):
-                said = Task(start.dag_id, start.run_id, start.task_id, start.map_index, start.try_number)
-                if said != self.task and not (self.kind == "user" and said.run_id.startswith(LOCAL_RUN)):
-                    raise self._not_own(method, f"{said}, run {said.run_id}, try {said.try_number}")
+            if hasattr(start, "dag_id"):
+                self._check_run(method, start.dag_id, start.run_id)
         if {"dag_id", "run_id"} <= arguments.keys():
-            dag_id, run_id = arguments["dag_id"], arguments["run_id"]
-            own = self.task is not None and (dag_id, run_id) == (self.task.dag_id, self.task.run_id)
-            if not own and not (self.kind == "user" and run_id.startswith(LOCAL_RUN)):
-                raise self._not_own(method, f"{dag_id}, run {run_id}")
+            self._check_run(method, arguments["dag_id"], arguments["run_id"])
+
+    def _check_run(self, method: Method, dag_id: str, run_id: str) -> None:
+        if self.task is not None:
+            own = (dag_id, run_id) == (self.task.dag_id, self.task.run_id)
+        else:
+            own = run_id.startswith(LOCAL_RUN)
+        if not own:
+            raise self._not_own(method, f"{dag_id}, run {run_id}")
 
     def _check_keys(self, method: Method, values: dict[str, Any], metadata: Metadata) -> None:
         """A run or a step run that is named by its key."""
