@@ -99,7 +99,7 @@ def _write(
     materializer: Materializer, value: Any, path: Path, store: ArtifactStore
 ) -> tuple[str, int, bytes | None, dict[str, Any]]:
     """Digest, size and, of a folder, manifest of what the materializer wrote; and what is to be known about it."""
-    if isinstance(materializer, StreamMaterializer):
+    if isinstance(materializer, StreamMaterializer) and materializer.streams(value):
         with store.writer(path, materializer.extension_of(value)) as file:
             materializer.write(value, file)
         return file.digest, file.size, None, {**materializer.describe(value), **file.facts}
@@ -132,6 +132,7 @@ def load(
             hint="If you trust who wrote it, allow pickle for the step that reads it: @step(pickle=True)",
             uri=ref["uri"],
         )
+    verify = verify or materializer.verify_first
     if store.is_encrypted(str(ref["uri"])):
         value = load_encrypted(materializer, request, ref, store, verify=verify)
         if value is not NEEDS_A_FILE:
@@ -158,7 +159,7 @@ def _size_for_memory(materializer: BufferMaterializer, path: Path) -> int | None
 
 
 def _load_verifying(materializer: Materializer, path: Path, request: LoadRequest, ref: Mapping[str, Any]) -> Any:
-    if path.stat().st_size < _IN_BACKGROUND:
+    if path.stat().st_size < _IN_BACKGROUND or materializer.verify_first:
         require_digest(ref, digest_file(path))
         return materializer.load(path, request)
     digest = BackgroundDigest(path)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ArtifactCorrupted
 from .base import BufferMaterializer, LoadRequest
 from .plain import decode, dumps, encode, preview
+from .previews import is_picture, thumbnail
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +99,10 @@ class ObjectArrayMaterializer(BufferMaterializer):
 
 def describe_array(value: Any) -> dict[str, Any]:
     head = value.ravel()[:5] if getattr(value, "size", 0) < 1 << 20 or value.flags.c_contiguous else value.flat[:5]
-    return {"shape": list(value.shape), "dtype": str(value.dtype), "preview": preview(head.tolist())}
+    facts = {"shape": list(value.shape), "dtype": str(value.dtype), "preview": preview(head.tolist())}
+    if is_picture(value):
+        facts["thumbnail"] = thumbnail(value)
+    return facts
 
 
 def _header(array: Any) -> bytes:

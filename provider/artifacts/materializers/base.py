@@ -54,6 +54,8 @@ class Materializer(ABC):
     extension: ClassVar[str] = ""
     keeps_path: ClassVar[bool] = False
     """What :meth:`load` gives reads from ``path`` later, so that a copy of the artifact must outlive the call."""
+    verify_first: ClassVar[bool] = False
+    """The library that reads the content is not made for forged ones: the digest is verified before, always."""
     unsafe: ClassVar[bool] = False
     """Loading may run code that is in the file: needs ``allow_pickle`` and a matching digest."""
 
@@ -98,6 +100,10 @@ class StreamMaterializer(Materializer):
     @abstractmethod
     def write(self, value: Any, file: HashingFile) -> None:
         """Append the value to the file."""
+
+    def streams(self, value: Any) -> bool:
+        """Whether this very value is one file; if not, :meth:`save` writes its folder."""
+        return True
 
     def save(self, value: Any, path: Path) -> None:
         with HashingFile(path) as file:

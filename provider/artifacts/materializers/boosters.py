@@ -46,6 +46,7 @@ class XgboostEstimatorMaterializer(Materializer):
 
     name = "xgboost.estimator"
     extension = ".xgboost"
+    verify_first = True
 
     def save(self, value: Any, path: Path) -> None:
         facts = {"class": _class_name(value, "xgboost"), "parameters": _plain(value.get_params(deep=False), value)}
@@ -75,6 +76,7 @@ class LightgbmMaterializer(Materializer):
 
     name = "lightgbm"
     extension = ".lightgbm"
+    verify_first = True
 
     def save(self, value: Any, path: Path) -> None:
         path.mkdir()
@@ -92,6 +94,7 @@ class LightgbmEstimatorMaterializer(Materializer):
 
     name = "lightgbm.estimator"
     extension = ".lgbm"
+    verify_first = True
     _rebuilt = ("_Booster", "_le", "_class_map", "_other_params")
 
     def save(self, value: Any, path: Path) -> None:

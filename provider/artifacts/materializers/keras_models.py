@@ -44,6 +44,7 @@ class KerasMaterializer(Materializer):
 
     name = "keras"
     extension = ".keras"
+    verify_first = True
 
     def save(self, value: Any, path: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="windsock-") as folder:

@@ -85,8 +85,7 @@ class DaskMaterializer(PartitionedMaterializer):
         self.save_described(value, path)
 
     def save_described(self, value: Any, path: Path) -> dict[str, Any]:
-        import dask
-
+        dask = require_library("dask", "a Dask frame")
         path.mkdir()
         write = dask.delayed(_write_part)
         parts = value.to_delayed()

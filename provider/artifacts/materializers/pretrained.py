@@ -31,6 +31,7 @@ class PretrainedMaterializer(Materializer):
 
     name = "pretrained"
     extension = ".pretrained"
+    verify_first = True
 
     def save(self, value: Any, path: Path) -> None:
         find_class(f"{type(value).__module__}.{type(value).__qualname__}")
