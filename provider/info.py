@@ -69,7 +69,7 @@ PROVIDER_INFO: dict[str, Any] = {
             "integration-name": "Windsock",
             "python-modules": [
                 f"windsock.operators.{n}"
-                for n in ("dag", "deployments", "drift", "models", "predictions", "steps", "validation")
+                for n in ("artifacts", "dag", "deployments", "drift", "models", "predictions", "steps", "validation")
             ],
         }
     ],

@@ -8,6 +8,7 @@ A file names only what differs from the built-in stack ``local``, which needs no
       default: local
       kubernetes: {namespace: ml, image: ghcr.io/acme/churn:1.4.0}
     deployer: sagemaker                                # short for {flavor: sagemaker}
+    retention: {default: {runs: 50, days: 90}}         # no component: see retention/policy.py
 
 Every task loads one, so loading does as little as it can: the file is parsed and its shape is checked; a component's
 class is imported, and its options are validated, when the component is first used. :meth:`Stack.check` uses them all.
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .metadata import Metadata
     from .monitoring.detector import DriftDetector
     from .registry.models import ModelRegistry
+    from .retention.policy import RetentionPolicy
     from .security.credentials import Credentials
     from .stack_check import ComponentCheck
     from .yaml_lines import YamlDocument
@@ -143,6 +145,21 @@ class Stack:
                 stack=self.name,
             )
         return cast("Compute", self._build("compute", entries[name], "compute", name))
+
+    @property
+    def retention(self) -> RetentionPolicy:
+        """For how long what runs made is kept: ``retention:`` of the stack file. Raises ``ComponentInvalid``."""
+        from .retention.policy import RetentionPolicy
+
+        document = self._document
+        options = (document.data or {}).get("retention") if document else None
+        try:
+            return RetentionPolicy.of(options)
+        except ComponentInvalid as error:
+            assert document is not None
+            fields = error.facts.get("fields") or ["retention"]
+            place = document.where(*fields[0].split("."))
+            raise ComponentInvalid(f"{place}: {error.message}", hint=error.hint, **error.facts) from None
 
     def has(self, kind: str) -> bool:
         """Whether the stack has a component of that kind (an alerter is optional, a deployer always there)."""
@@ -281,8 +298,9 @@ def _merge(name: str, document: YamlDocument) -> dict[str, Any]:
         raise _invalid(document, (), f"a stack is a mapping of kind to component, and this is a {type(data).__name__}.")
     kinds = [kind for kind in KINDS if kind != "step"]
     for key in data:
-        if key not in kinds and key != "name":
-            raise _invalid(document, (key,), f'"{key}" is no kind of component.', did_you_mean(str(key), kinds))
+        if key not in {*kinds, "name", "retention"}:
+            known = [*kinds, "retention"]
+            raise _invalid(document, (key,), f'"{key}" is no kind of component.', did_you_mean(str(key), known))
     if data.get("name", name) != name:
         raise _invalid(
             document,
@@ -294,7 +312,7 @@ def _merge(name: str, document: YamlDocument) -> dict[str, Any]:
     for kind, value in data.items():
         if kind == "compute":
             merged[kind] = _computes(value, document)
-        elif kind != "name":
+        elif kind not in {"name", "retention"}:
             default = DEFAULTS.get(kind, {}).get("flavor")
             merged[kind] = _options(value, (kind,), document, default=default)
     return merged

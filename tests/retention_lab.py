@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import random
-import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import update
 from windsock.provider.artifacts.saving import save
-from windsock.provider.artifacts.stores.local import LocalArtifactStore
-from windsock.provider.errors import ContentRemoved
 from windsock.provider.metadata import Metadata, NewArtifact, NewModelVersion, StepFinish, StepStart, schema
 from windsock.provider.retention.policy import RetentionPolicy
 from windsock.provider.retention.prune import PruneSummary, prune
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from windsock.provider.artifacts.store import ArtifactStore
     from windsock.provider.metadata import ArtifactVersion
 

@@ -32,6 +32,7 @@ from .output import (
     when,
     writing,
 )
+from .prune import prune
 from .references import split
 from .session import session
 
@@ -141,10 +142,20 @@ def show(ctx: typer.Context, name: Name, stack: StackName = None, output: Output
                 "saved as": found.materializer,
                 "made by": f"step {step.step} of {run.dag_id}/{run.run_id}" if step and run else "no step",
                 "created": when(found.created_at),
+                "content": _gone(loaded, found.uri),
                 **details,
             }
         ),
     )
+
+
+def _gone(stack: Stack, uri: str) -> str | None:
+    """What a pruner did with the content, if it did something."""
+    stone = stack.metadata.tombstones.find(uri)
+    if stone is None:
+        return None
+    what = {"marked": "to be removed: nothing needs it, since", "removing": "being removed since"}
+    return f"{what.get(stone.state, 'removed at')} {when(stone.since)}"
 
 
 @app.command("preview")
@@ -328,3 +339,6 @@ def find(
 
 app.command("rekey")(rekey)
 app.command("new-key")(new_key)
+
+
+app.command("prune")(prune)

@@ -35,7 +35,7 @@ from .records import JSON, Page, Record, now
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .filters import ArtifactFilter
 
@@ -116,7 +116,7 @@ def _known_and_highest(items: Callable[[str], Any]) -> CompoundSelect[Any]:
     Rows of the second kind have no id. A third question: are the blobs known that somebody wants to remove? Those rows
     have a state for a type.
     """
-    stones = {"digest": _T.c.blob, "type": _T.c.state}
+    stones = {"digest": _T.c.blob, "type": _T.c.state, "created_at": _T.c.since}
     numbers = {"artifact": _A.c.name, "version": func.coalesce(_highest, 0)}
     return union_all(
         select(_V).where(_pairs(items)),
@@ -157,11 +157,13 @@ class Artifacts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, new: NewArtifact, *, producer: str | None = None, present: Sequence[str] = ()) -> ArtifactVersion:
+    def record(
+        self, new: NewArtifact, *, producer: str | None = None, present: Mapping[str, str] | None = None
+    ) -> ArtifactVersion:
         """Record one stored value outside a step; idempotent by (artifact, digest).
 
-        Raises ``ContentRemoved`` if a pruner removed the content since it was found in the store; ``present`` are the
-        URIs that were stored again after that.
+        Raises ``ContentRemoved`` if a pruner removed the content since it was found in the store; ``present`` is what
+        was stored again after that: its ``removed``.
         """
         attempts = Attempts()
 
@@ -279,7 +281,7 @@ def record_all(
     *,
     lock: bool,
     inputs: Iterable[tuple[str, str]] = (),
-    present: Sequence[str] = (),
+    present: Mapping[str, str] | None = None,
     reads: Iterable[str] = (),
 ) -> tuple[builtins.list[ArtifactVersion], dict[tuple[str, str], ArtifactVersion]]:
     """The versions of ``new``, in that order, in the caller's transaction; those that are missing are made.
@@ -295,20 +297,20 @@ def record_all(
     pairs = dict.fromkeys([*((item.artifact, item.digest) for item in new), *inputs])
     known: dict[tuple[str, str], ArtifactVersion] = {}
     highest: dict[str, int] = {}
-    stones: dict[str, str] = {}
+    stones: dict[str, tuple[str, datetime]] = {}
     blobs = {tombstones.blob_key(item.uri): item.uri for item in new}
     read = {tombstones.blob_key(uri): uri for uri in reads}
     asked = {**_lists(pairs), "names": names, "blobs": [*blobs, *read]}
     for row in _look_up.rows(connection, asked) if pairs else ():
         if row["id"] is None and row["digest"] is not None:
-            stones[row["digest"]] = row["type"]
+            stones[row["digest"]] = row["type"], row["created_at"]
         elif row["id"] is None:
             highest[row["artifact"]] = row["version"]
         elif (row["artifact"], row["digest"]) in pairs:
             known[row["artifact"], row["digest"]] = ArtifactVersion(**row)
     if stones:
         tombstones.release(connection, [read[blob] for blob in stones.keys() & read.keys()])
-        if own := {blob: state for blob, state in stones.items() if blob in blobs}:
+        if own := {blob: stone for blob, stone in stones.items() if blob in blobs}:
             tombstones.resolve(connection, blobs, own, present)
     for item in new:
         _follow(connection, item, known)

@@ -109,8 +109,8 @@ class StepFinish(Record):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     """Set when it is recorded afterwards (from the spool); else it ends now."""
-    present: Sequence[str] = ()
-    """URIs of outputs that were stored again after a ``ContentRemoved``."""
+    present: dict[str, str] = Field(default_factory=dict)
+    """Outputs that were stored again after a ``ContentRemoved``: what its ``removed`` said."""
 
 
 class Run(Record):

@@ -29,7 +29,7 @@ from .database import Database, PerDialect
 from .records import JSON, Record, now
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import timedelta
 
 State = Literal["marked", "removing", "removed"]
@@ -63,7 +63,9 @@ _MARK_AGAIN = (
     .values(state="marked", reason="orphan", since=bindparam("at"), owner=None)
 )
 _UNMARK = delete(_T).where(_blobs, _T.c.state == "marked")
-_BACK = delete(_T).where(_blobs, _T.c.state == "removed")
+_BACK = delete(_T).where(
+    _T.c.blob == bindparam("of_blob"), _T.c.state == "removed", _T.c.since == bindparam("of_since")
+)
 _CLAIM = (
     update(_T)
     .where(_blobs, _T.c.state == "marked", _T.c.since <= bindparam("marked_before"))
@@ -86,7 +88,7 @@ _GIVE_BACK = (
     .values(state="marked", since=bindparam("at"), owner=None)
 )
 _FORGET = delete(_T).where(_T.c.state == "removed", _T.c.reason == "orphan", _T.c.since <= bindparam("before"))
-_STATES = select(_T.c.blob, _T.c.place, _T.c.state).where(_blobs)
+_STATES = select(_T.c.blob, _T.c.state, _T.c.since).where(_blobs)
 _OF_STATE = (
     select(_T)
     .where(_T.c.state == bindparam("of_state"), _T.c.blob > bindparam("after"))
@@ -181,33 +183,38 @@ class Tombstones:
         return {row.state: (row.blobs, int(row.bytes or 0)) for row in rows}
 
 
-def refer(connection: Connection, uris: Iterable[str], *, present: Collection[str] = ()) -> None:
+def refer(connection: Connection, uris: Iterable[str], *, present: Mapping[str, str] | None = None) -> None:
     """Call this in each transaction that makes a reference to content: marks on it are taken away.
 
-    ``present``: what the caller has stored again, or seen in the store, after a :class:`ContentRemoved` that named it.
+    ``present``: what the caller has stored again, or seen in the store, after a ``ContentRemoved`` whose ``removed``
+    named it, with the time given there: if it was removed once more since then, it is not there any more.
     Raises ``ContentRemoved`` for what is being removed, or was.
     """
     wanted = {blob_key(uri): uri for uri in uris}
     if not wanted:
         return
-    states = {row.blob: row.state for row in connection.execute(_STATES, {"blobs": [*wanted]})}
-    if states:
-        resolve(connection, wanted, states, present)
+    stones = {row.blob: (row.state, row.since) for row in connection.execute(_STATES, {"blobs": [*wanted]})}
+    if stones:
+        resolve(connection, wanted, stones, present)
 
 
 def resolve(
-    connection: Connection, wanted: Mapping[str, str], states: Mapping[str, str], present: Collection[str] = ()
+    connection: Connection,
+    wanted: Mapping[str, str],
+    stones: Mapping[str, tuple[str, datetime]],
+    present: Mapping[str, str] | None = None,
 ) -> None:
-    """The second half of :func:`refer`, for a caller that has asked for the tombstones' states itself."""
-    here = {blob_key(uri) for uri in present}
-    if marked := [blob for blob, state in states.items() if state == "marked"]:
+    """The second half of :func:`refer`, for a caller that has asked for the tombstones itself: state and time."""
+    if marked := [blob for blob, (state, _) in stones.items() if state == "marked"]:
         connection.execute(_UNMARK, {"blobs": marked})
-    if back := [blob for blob, state in states.items() if state == "removed" and blob in here]:
-        connection.execute(_BACK, {"blobs": back})
+    here = {blob_key(uri): since for uri, since in (present or {}).items()}
+    for blob, (state, since) in stones.items():
+        if state == "removed" and here.get(blob) == since.isoformat():
+            connection.execute(_BACK, {"of_blob": blob, "of_since": since})
     # What was marked a moment ago may have been claimed by a pruner meanwhile: ask again.
-    left = {row.blob: row.state for row in connection.execute(_STATES, {"blobs": [*states]})}
+    left = connection.execute(_STATES, {"blobs": [*stones]}).all()
     if left:
-        raise _content_removed({wanted[blob]: state for blob, state in left.items()})
+        raise _content_removed([(wanted[row.blob], row.state, row.since) for row in left])
 
 
 def release(connection: Connection, uris: Iterable[str]) -> None:
@@ -216,15 +223,15 @@ def release(connection: Connection, uris: Iterable[str]) -> None:
         connection.execute(_UNMARK, {"blobs": blobs})
 
 
-def _content_removed(left: Mapping[str, str]) -> ContentRemoved:
-    uri, state = next(iter(left.items()))
+def _content_removed(left: list[tuple[str, str, datetime]]) -> ContentRemoved:
+    uri, state, _ = left[0]
     what = "is being removed by a pruner" if state == "removing" else "was removed by a pruner"
     more = f", and {len(left) - 1} more" if len(left) > 1 else ""
     return ContentRemoved(
         f"{uri} {what}{more}: it cannot be recorded as it is.",
         hint="Store the value again, then record it. A step does so by itself; a task does when it is retried.",
-        removing=sorted(uri for uri, state in left.items() if state != "removed"),
-        removed=sorted(uri for uri, state in left.items() if state == "removed"),
+        removing=sorted(uri for uri, state, _ in left if state != "removed"),
+        removed={uri: since.isoformat() for uri, state, since in left if state == "removed"},
     )
 
 

@@ -26,7 +26,7 @@ from pydantic import Field
 from ..component import ComponentConfig, validated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from datetime import datetime
 
     from ..metadata.reach import RunFacts
@@ -61,9 +61,9 @@ class RetentionPolicy(ComponentConfig):
     pipelines: dict[str, PipelinePolicy] = Field(default_factory=dict)
 
     @classmethod
-    def of(cls, options: Mapping[str, Any] | None) -> RetentionPolicy:
+    def of(cls, options: Any) -> RetentionPolicy:
         """Raises ``ComponentInvalid``."""
-        return validated(cls, dict(options or {}), "retention", "retention")
+        return validated(cls, {} if options is None else options, "retention", "retention")
 
     @property
     def grace(self) -> timedelta:

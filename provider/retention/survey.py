@@ -18,7 +18,7 @@ from .policy import kept_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from ..artifacts.store import ArtifactStore
     from ..metadata.reach import ContentFacts
@@ -48,8 +48,13 @@ class Survey:
     known: set[int] = field(default_factory=set)
 
 
-def survey(metadata: Metadata, store: ArtifactStore, policy: RetentionPolicy, now: datetime) -> Survey:
-    """Look at everything; changes nothing. Raises ``MetadataUnavailable`` and ``StoreUnavailable``."""
+def survey(
+    metadata: Metadata, store: ArtifactStore, policy: RetentionPolicy, now: datetime, young: timedelta
+) -> Survey:
+    """Look at everything; changes nothing. What is younger than ``young`` is needed.
+
+    Raises ``MetadataUnavailable`` and ``StoreUnavailable``.
+    """
     runs, expired = kept_runs(metadata.reach.runs(), policy, now)
     result = Survey(runs_kept=len(runs), runs_expired=expired)
     reached = metadata.reach.versions_of_runs(runs) | metadata.reach.versions_of_models()
@@ -59,7 +64,7 @@ def survey(metadata: Metadata, store: ArtifactStore, policy: RetentionPolicy, no
         uris = [content.uri, *_named(content, naming.get(content.id), store)]
         prints = [fingerprint(uri) for uri in uris]
         result.known.update(prints)
-        if content.producer is None or content.id in reached or now - content.created_at < policy.grace:
+        if content.producer is None or content.id in reached or now - content.created_at < young:
             result.versions_kept += 1
             needed.update(prints)
         else:

@@ -48,7 +48,7 @@ class Execution:
     cache_key: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
     inputs: list[tuple[str, Ref]] = field(default_factory=list)
-    present: tuple[str, ...] = ()
+    present: dict[str, str] = field(default_factory=dict)
     _began: float = field(default_factory=time.perf_counter)
 
     def run(self) -> StepResult:
@@ -124,8 +124,8 @@ class Execution:
                     time.sleep(_PRUNER_PAUSE)
                 # Stored again in the next round; a figure is not, so it must be there.
                 again = {record["uri"] for record in records}
-                gone = [uri for uri in error.removed if uri in again or self.store.exists(uri)]
-                self.present = (*self.present, *gone)
+                gone = {uri: at for uri, at in error.removed.items() if uri in again or self.store.exists(uri)}
+                self.present = {**self.present, **gone}
                 continue
             reach("runtime.step.finished")
             return result.with_outputs(refs)

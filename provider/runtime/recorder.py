@@ -45,8 +45,8 @@ class Facts(Protocol):
     cache_key: str | None
     values: dict[str, Any]
     inputs: list[tuple[str, Ref]]
-    present: tuple[str, ...]
-    """URIs that were stored again after a pruner had removed them."""
+    present: dict[str, str]
+    """What was stored again after a pruner had removed it: URI, and when it was removed."""
 
 
 class Hit(NamedTuple):
@@ -282,7 +282,7 @@ def _end(facts: Facts, result: StepResult, start: StepStart) -> StepFinish:
         parameters=result.parameters,
         cached_from=result.cached_from,
         error=result.error,
-        present=tuple(facts.present),
+        present=facts.present,
     )
 
 
@@ -334,6 +334,6 @@ class CollectedFacts:
 
         self.invocation = invocation
         self.cache_key = result.cache_key
-        self.present: tuple[str, ...] = ()
+        self.present: dict[str, str] = {}
         self.values = {name: bound["value"] for name, bound in invocation.arguments.items() if "value" in bound}
         self.inputs = [(name, ref) for name, bound in invocation.arguments.items() for ref in bound_refs(bound)]

@@ -17,6 +17,7 @@ EXPECTED = {
     "tumours_drift_check",
     "tumours_drift_watch",
     "tumours_training",
+    "windsock_maintenance",
     "wine_shop",
 }
 
@@ -85,6 +86,18 @@ class TestRunning:
         assert result.state == "success"
         read = list((tmp_path / "sheets-read").rglob("*.parquet"))
         assert sum(len(pd.read_parquet(path)) for path in read) == 100
+
+    def test_maintenance_prunes(self, run_dag: Any, bag: Any) -> None:
+        from windsock.hooks.stacks import load_stack
+
+        stack = load_stack()
+        left = stack.artifact_store.put_bytes("objects/ab/" + "ab" * 32 + ".bin", b"nobody knows me", overwrite=True)
+        assert run_dag(bag.dags["windsock_maintenance"]).state == "success"
+        stone = stack.metadata.tombstones.find(left)
+        assert (stone.state, stone.reason) == ("marked", "orphan")
+        event = stack.metadata.audit.list(subject_kind="artifact_store")[0]
+        assert event.action == "prune"
+        assert event.after["marked_bytes"] >= 15
 
     def test_the_shop_waits_for_a_person(self, bag: Any) -> None:
         """What a person answers is tested against a running Airflow, in tests/plugins."""

@@ -190,7 +190,7 @@ class TestTwoPhases:
         assert not depot.here(made)
         with pytest.raises(ContentRemoved) as caught:
             depot.run("new", model="a")  # it does not say that it has looked
-        assert caught.value.removed == [made.uri]
+        assert list(caught.value.removed) == [made.uri]
         again = depot.metadata.artifacts.record(depot.stored("churn.model", "a"), present=caught.value.removed)
         assert (again.id, depot.here(again)) == (made.id, True)
         assert depot.metadata.tombstones.find(made.uri) is None
