@@ -62,6 +62,8 @@ class XgboostEstimatorMaterializer(Materializer):
         model = _create(facts, "xgboost", "XGBModel")
         if (path / "model.ubj").is_file():
             _load_xgboost(model, (path / "model.ubj").read_bytes())
+            for name in model.get_params(deep=False).keys() & vars(model).keys() & facts["parameters"].keys():
+                setattr(model, name, facts["parameters"][name])  # loading has set some to what the booster made of them
         if "evaluations" in facts:
             model.evals_result_ = facts["evaluations"]
         return model
