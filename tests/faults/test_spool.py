@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -298,6 +299,30 @@ class TestReplay:
         assert states == [(1, "success"), (2, "success")]
         assert other.metadata.artifacts.get("shop.load", 2).digest == first.outputs["output"]["digest"]
         nothing_is_torn(stack, other.metadata)
+
+
+class TestPruning:
+    def test_what_is_spooled_is_no_orphan(self, behind: Make, door: Proxy) -> None:
+        """The bytes are there and no metadata know them: exactly what an orphan looks like."""
+        from windsock.provider.retention.policy import RetentionPolicy
+        from windsock.provider.retention.prune import prune
+
+        stack = behind(**SOON)
+        two_runs(stack, door)
+
+        def clean() -> int:
+            for _ in range(2):  # the first marks, the second removes
+                done = prune(stack.metadata, stack.artifact_store, RetentionPolicy(), actor="me", grace=timedelta(0))
+            return done.removed
+
+        assert clean() == 0
+        spool = Spool.of(stack)
+        assert spool is not None
+        assert spool.replay(stack.metadata).recorded == 10
+        everything_once(stack, stack.metadata)
+        stack.artifact_store.put_bytes("objects/00/" + "0" * 64, b"an orphan")
+        assert clean() == 1
+        everything_once(stack, stack.metadata)
 
 
 class TestCommand:
