@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .imports import import_file
 from .main import noun
 from .output import Format, Output, StackName, emit, facts, group, progress, state, table
 from .session import session
@@ -124,3 +125,6 @@ def replay(ctx: typer.Context, stack: StackName = None, output: Output = Format.
     )
     if rows:
         raise typer.Exit(1)
+
+
+app.command("import")(import_file)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CTE, BindParameter, Connection, Select, bindparam, func, literal_column, or_, select
+from sqlalchemy import CTE, BindParameter, Connection, Select, bindparam, literal_column, or_, select
 
 from ..errors import RecordNotFound
 from . import schema
@@ -31,53 +31,51 @@ _R, _S, _E, _V, _M, _A, _D = (
 )
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 
-ROWS_PER_NODE = 8
-"""The walk meets a node once for each distance at which it lies; this many rows a node are looked at, then it stops."""
+ROWS_PER_NODE = (0.5, 8)
+"""The walk meets a step run once for each distance at which it lies; it stops after this many rows a node.
 
+Rows are what it costs, and a step run brings several nodes: few are asked for first, more if they do not do.
+"""
 
-def _begin(name: str) -> CTE:
-    return select(_V.c.id, literal_column("0").label("depth")).where(_V.c.id.in_(_IDS)).cte(name, recursive=True)
-
-
-def _nearest(walk: CTE) -> Select[Any]:
-    # Both databases walk breadth first and stop at LIMIT, so what is cut off is what lies farthest.
-    seen = select(walk.c.id, walk.c.depth).limit(bindparam("rows")).subquery()
-    nearest = func.min(seen.c.depth).label("depth")
-    return select(seen.c.id, nearest).group_by(seen.c.id).order_by(nearest, seen.c.id).limit(bindparam("limit"))
+_from, _onward = _E.alias("edge_from"), _E.alias("edge_onward")
 
 
 def _upward() -> Select[Any]:
-    walk = _begin("upward")
+    """Step runs: those that made what is asked about, then those that made what these read, and so on."""
+    made = select(_V.c.producer.label("id"), literal_column("1").label("level"))
+    walk = made.where(_V.c.id.in_(_IDS), _V.c.producer.is_not(None)).cte("upward", recursive=True)
     onward = (
-        select(_E.c.artifact_version, walk.c.depth + 1)
+        select(_V.c.producer, walk.c.level + 1)
         .select_from(walk)
-        .join(_V, _V.c.id == walk.c.id)
-        .join(_E, (_E.c.step_run == _V.c.producer) & (_E.c.direction == "in"))
-        .where(walk.c.depth < bindparam("depth"))
+        .join(_from, (_from.c.step_run == walk.c.id) & (_from.c.direction == "in"))
+        .join(_V, _V.c.id == _from.c.artifact_version)
+        .where(walk.c.level < bindparam("depth"), _V.c.producer.is_not(None))
     )
-    return _nearest(walk.union(onward))
+    return _first_met(walk.union(onward))
 
 
 def _downward() -> Select[Any]:
-    walk = _begin("downward")
-    read, made = _E.alias("was_read"), _E.alias("was_made")
+    """Step runs: those that read what is asked about, then those that read what these made, and so on."""
+    read = select(_E.c.step_run.label("id"), literal_column("1").label("level"))
+    walk = read.where(_E.c.artifact_version.in_(_IDS), _E.c.direction == "in").cte("downward", recursive=True)
     onward = (
-        select(made.c.artifact_version, walk.c.depth + 1)
+        select(_onward.c.step_run, walk.c.level + 1)
         .select_from(walk)
-        .join(read, (read.c.artifact_version == walk.c.id) & (read.c.direction == "in"))
-        .join(made, (made.c.step_run == read.c.step_run) & (made.c.direction == "out"))
-        .where(walk.c.depth < bindparam("depth"))
+        .join(_from, (_from.c.step_run == walk.c.id) & (_from.c.direction == "out"))
+        .join(_onward, (_onward.c.artifact_version == _from.c.artifact_version) & (_onward.c.direction == "in"))
+        .where(walk.c.level < bindparam("depth"))
     )
-    return _nearest(walk.union(onward))
+    return _first_met(walk.union(onward))
+
+
+def _first_met(walk: CTE) -> Select[Any]:
+    # The databases walk breadth first and stop at LIMIT, so what is cut off is what lies farthest.
+    return select(walk.c.id, walk.c.level).limit(bindparam("rows"))
 
 
 _UP, _DOWN = _upward(), _downward()
-_PRODUCERS = select(_V.c.producer).where(_V.c.id.in_(_IDS), _V.c.producer.is_not(None)).distinct()
-_CONSUMERS = (
-    select(_E.c.step_run)
-    .where(_E.c.artifact_version.in_(_IDS), _E.c.direction == "in")
-    .distinct()
-    .limit(bindparam("limit"))
+_TOUCHED = select(_E.c.step_run, _E.c.artifact_version).where(
+    _E.c.step_run.in_(_IDS), _E.c.direction == bindparam("direction")
 )
 _EDGES_OF_STEPS = select(_E.c.artifact_version, _E.c.direction).where(_E.c.step_run.in_(_IDS)).distinct()
 _STEPS_OF_RUN = select(_S).where(_S.c.run == bindparam("run")).order_by(_S.c.started_at).limit(bindparam("limit"))
@@ -212,30 +210,47 @@ class Walk:
     # -- walking
 
     def _up(self, seeds: list[int], depth: int) -> None:
-        found = self._walk(_UP, seeds, depth)
-        self._keep(self._artifacts, found)
-        inner = [number for number, distance in found.items() if distance < depth]
-        self._keep(self._steps, self._connection.execute(_PRODUCERS, {"ids": inner}).scalars() if inner else ())
+        self._keep(self._artifacts, seeds)
+        self._walk(_UP, "in", seeds, depth)
 
     def _down(self, seeds: list[int], depth: int) -> None:
-        found = self._walk(_DOWN, seeds, depth)
-        self._keep(self._artifacts, found)
-        inner = [number for number, distance in found.items() if distance < depth]
-        if inner:
-            values = {"ids": inner, "limit": self._limit + 1}
-            self._keep(self._steps, self._connection.execute(_CONSUMERS, values).scalars())
-            self._add_models(inner)
+        self._keep(self._artifacts, seeds)
+        levels = self._walk(_DOWN, "out", seeds, depth)
+        self._add_models([*seeds, *(number for number, level in levels.items() if level < depth)])
 
-    def _walk(self, statement: Select[Any], seeds: list[int], depth: int) -> dict[int, int]:
-        """Artifact versions by distance, the nearest first."""
-        if not seeds:
-            return {}
-        rows = self._limit * ROWS_PER_NODE
-        values = {"ids": seeds, "depth": depth, "limit": self._limit + 1, "rows": rows}
-        found: dict[int, int] = {row.id: row.depth for row in self._connection.execute(statement, values)}
-        if len(found) > self._limit:
-            self._truncated = True
-            found.popitem()
+    def _walk(self, statement: Select[Any], direction: str, seeds: list[int], depth: int) -> dict[int, int]:
+        """Keep the step runs on the way, each with what it read (or made), the nearest first.
+
+        Returns the artifact versions found, by their distance.
+        """
+        levels: dict[int, int] = {}
+        expanded: dict[str, int] = {}
+        if not seeds or depth < 1:
+            return levels
+        for rows in (int(self._limit * factor) + 1 for factor in ROWS_PER_NODE):
+            values = {"ids": seeds, "depth": depth, "rows": rows}
+            met = self._connection.execute(statement, values).all()
+            new: dict[str, int] = {}
+            for step, level in met:
+                if step not in expanded:
+                    new[step] = min(level, new.get(step, level))
+            expanded |= new
+            touched = self._touched(new, direction)
+            for step in sorted(new, key=new.__getitem__):
+                self._keep(self._steps, [step])
+                self._keep(self._artifacts, touched.get(step, ()))
+                levels |= {number: new[step] for number in touched.get(step, ()) if number not in levels}
+            if len(met) < rows or self._size() >= self._limit:
+                return levels
+        self._truncated = True
+        return levels
+
+    def _touched(self, steps: dict[str, int], direction: str) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        if steps:
+            values = {"ids": [*steps], "direction": direction}
+            for step, number in self._connection.execute(_TOUCHED, values):
+                found.setdefault(step, []).append(number)
         return found
 
     def _add_models(self, artifacts: list[int]) -> None:

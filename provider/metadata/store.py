@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from .artifacts import Artifacts
     from .audit import Audit
+    from .bulk import Bulk
     from .deployments import Deployments
     from .drift import Drift
     from .lineage import Lineage
@@ -95,6 +96,12 @@ class Metadata:
         from .tombstones import Tombstones
 
         return Tombstones(self.database)
+
+    @cached_property
+    def bulk(self) -> Bulk:
+        from .bulk import Bulk
+
+        return Bulk(self.database)
 
     @classmethod
     def open(cls, url: str, *, check: bool = True) -> Metadata:
