@@ -43,7 +43,7 @@ _IN_BACKGROUND = 1 << 20
 """Smaller files are verified before they are read, bigger ones meanwhile."""
 _MAPPED_FROM = 64 << 20
 _CHUNK = 8 << 20
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 _PATH_TYPES = {"pathlib.Path", "pathlib.PurePath", "pathlib.PosixPath", "Path"}
 
 

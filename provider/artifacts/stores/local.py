@@ -207,7 +207,7 @@ class LocalArtifactStore(ArtifactStore):
             hint = None
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 hint = f"Give this user write access to {self._folder}, or set the artifact store's path."
-            elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+            elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 hint = f"Free space on the disk of {self._folder}, or set the artifact store's path."
             raise self.unavailable(doing, error.strerror or str(error), hint) from error
 
