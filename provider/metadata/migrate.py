@@ -112,20 +112,28 @@ def alone(connection: Connection) -> Iterator[None]:
         with unhurried(connection):
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(1464421956, 0)")
             yield
-        return
-    if dialect != "mysql":
+    elif dialect == "mysql":
+        with _alone_on_mysql(connection):
+            yield
+    else:
         yield
-        return
-    if connection.exec_driver_sql(f"SELECT GET_LOCK({_LOCK}, {_PATIENCE_S})").scalar() != 1:
-        raise MetadataUnavailable(
-            f"Another process has been changing the schema of the metadata database for {_PATIENCE_S} s.",
-            hint="Wait for it, then: windsock db check",
-        )
-    try:
-        yield
-    finally:
-        if not connection.invalidated:
-            connection.exec_driver_sql(f"SELECT RELEASE_LOCK({_LOCK})")
+
+
+@contextmanager
+def _alone_on_mysql(connection: Connection) -> Iterator[None]:
+    from .mysql import unhurried
+
+    with unhurried(connection):
+        if connection.exec_driver_sql(f"SELECT GET_LOCK({_LOCK}, {_PATIENCE_S})").scalar() != 1:
+            raise MetadataUnavailable(
+                f"Another process has been changing the schema of the metadata database for {_PATIENCE_S} s.",
+                hint="Wait for it, then: windsock db check",
+            )
+        try:
+            yield
+        finally:
+            if not connection.invalidated:
+                connection.exec_driver_sql(f"SELECT RELEASE_LOCK({_LOCK})")
 
 
 def _config(connection: Any) -> Any:

@@ -4,6 +4,7 @@ SQLAlchemy's PyMySQL dialect, with what our promises need and a server's default
 
 - tables are InnoDB, utf8mb4, and compared by binary value: ``Churn`` and ``churn`` are two models;
 - a text that is too long is an error, never cut off, whatever ``sql_mode`` the server has;
+- a server that is frozen counts as gone after a minute without an answer, except while the schema is changed;
 - READ COMMITTED: what follows a lock sees what was committed while it waited. Looking needs no transaction at all;
 - an INSERT that met a row counts 0, 1 or 2 as it kept, made or changed it: compare-and-set is told by that count;
 - :class:`Upsert` understands the two ``ON CONFLICT`` forms that this package writes.
@@ -14,6 +15,7 @@ numbers of new rows asks ``dialect.insert_returning``. Imported when a MySQL dat
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, event, func
@@ -22,7 +24,7 @@ from sqlalchemy.dialects.mysql.base import MySQLDDLCompiler
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Engine, Table
 
@@ -32,6 +34,9 @@ DRIVER = "mysql+windsock"
 _FOUND_ROWS = 2
 _IN_TRANSACTION = 1
 """Flags of the protocol: matched rows are counted, not changed ones; the session has a transaction open."""
+
+ANSWER_TIMEOUT = 60
+"""Seconds without an answer after which a server counts as gone; longer than a wait for a lock (50 s) may last."""
 
 _SESSION: Mapping[str, Any] = {
     "autocommit": True,
@@ -58,7 +63,7 @@ class Dialect(MySQLDialect_pymysql):
     def create_connect_args(self, url: URL, _translate_args: dict[str, Any] | None = None) -> Any:
         arguments, options = super().create_connect_args(url, _translate_args)
         options["client_flag"] = options.get("client_flag", 0) & ~_FOUND_ROWS
-        options.setdefault("connect_timeout", 10)
+        options = {"connect_timeout": 10, "read_timeout": ANSWER_TIMEOUT, "write_timeout": ANSWER_TIMEOUT, **options}
         return arguments, {**options, **_SESSION}
 
     def on_connect(self) -> None:  # type: ignore[override]
@@ -81,6 +86,17 @@ def begin_when_writing(engine: Engine, writing: str) -> None:
             connection.exec_driver_sql("BEGIN")
 
     event.listen(engine, "begin", begin)
+
+
+@contextmanager
+def unhurried(connection: Connection) -> Iterator[None]:
+    """Wait for answers as long as it takes, in here."""
+    raw: Any = connection.connection.dbapi_connection
+    kept, raw._read_timeout = raw._read_timeout, None  # PyMySQL reads it before each answer
+    try:
+        yield
+    finally:
+        raw._read_timeout = kept
 
 
 class Upsert(mysql.Insert):

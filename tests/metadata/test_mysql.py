@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from metadata_lab import Lab, digest, new_artifact
+from proxy import Proxy, Stall
 from sqlalchemy import event, insert, make_url
 from windsock.provider.errors import Conflict, MetadataError, MetadataUnavailable, MissingExtra, SchemaOutdated
 from windsock.provider.metadata import (
@@ -292,6 +293,29 @@ class TestConnections:
                 other.exec_driver_sql(f"KILL {number}")
             act()
         assert len(metadata.runs.list()) == 2
+
+    def test_that_get_no_answer_are_given_up(self, metadata: Metadata, lab: Lab, mariadb_server: str) -> None:
+        """The proxy keeps the connection open and says nothing, as a server does whose disk hangs."""
+        lab.start()
+        given = metadata.database.url
+        with Proxy("127.0.0.1", int(given.port or 0)) as proxy:
+            url = given.set(port=proxy.port, query={"read_timeout": "1"}).render_as_string(hide_password=False)
+            frozen = Metadata.open(url)
+            silence = proxy.rule = Stall()
+            with pytest.raises(MetadataUnavailable, match="timed out"):
+                frozen.runs.list()
+            with pytest.raises(MetadataUnavailable, match=r"timed out|does not answer"):
+                Lab(frozen).start(run="again")
+            silence.over.set()
+            frozen.close()
+        assert [run.run_id for run in metadata.runs.list()] == ["r1"]
+
+    def test_changes_of_the_schema_may_take_long(self, metadata: Metadata) -> None:
+        from windsock.provider.metadata.mysql import unhurried
+
+        url = metadata.database.url.set(query={"read_timeout": "1"})
+        with engine_for(url).connect() as connection, unhurried(connection):
+            assert connection.exec_driver_sql("SELECT SLEEP(1.2)").scalar() == 0
 
     @pytest.mark.parametrize(
         ("change", "says"),
