@@ -345,7 +345,11 @@ class Models:
         return self._events(statement, {"model": model, "alias": alias, "after_id": after_id})
 
     def archive(self, model: str, version: int, actor: str, reason: str | None = None) -> ModelVersion:
-        """Mark a version as not to be used again. Raises ``PromotionConflict`` while an alias points at it."""
+        """Mark a version as not to be used again.
+
+        Raises ``PromotionConflict`` while an alias points at it (``aliases``) or a deployment serves it
+        (``deployments``).
+        """
 
         def work(connection: Connection) -> ModelVersion:
             connection.execute(_LOCK, {"model": model})
@@ -363,6 +367,14 @@ class Models:
                     model=model,
                     version=version,
                     aliases=held,
+                )
+            if live := [*connection.execute(_SERVING, {"model": model, "version": version}).scalars()]:
+                raise PromotionConflict(
+                    f'"{model}" version {version} is not archived: deployment "{live[0]}" serves it.',
+                    hint=f"windsock deployment delete {live[0]}",
+                    model=model,
+                    version=version,
+                    deployments=live,
                 )
             values = {"of_model": model, "of_version": version, "new_state": "archived"}
             connection.execute(_SET_STATE, values)
@@ -404,6 +416,12 @@ class Models:
 
 
 _STATE = select(_V.c.state).where(_OF_MODEL, _V.c.version == bindparam("version"))
+_D = schema.deployment
+_SERVING = (
+    select(_D.c.name)
+    .where(_D.c.model == bindparam("model"), _D.c.version == bindparam("version"), _D.c.phase.in_(("pending", "ready")))
+    .order_by(_D.c.name)
+)
 _LAST_EVENT = _EVENTS_OF_ALIAS.order_by(_E.c.id.desc()).limit(1)
 _COUNT_EVENTS = select(func.count()).where(_E.c.model == bindparam("model"), _E.c.alias == bindparam("alias"))
 

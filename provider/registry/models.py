@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..artifacts.store import ArtifactStore
-    from ..metadata import Alias, AliasEvent, Deployment, Metadata, ModelVersion, NewModelVersion
+    from ..metadata import Alias, AliasEvent, Metadata, ModelVersion, NewModelVersion
     from ..security.signatures import ModelSignatures, Signature
     from .explain import Explanation
 
@@ -333,23 +333,15 @@ class NativeModelRegistry(ModelRegistry):
         return self.metadata.models.history(model, alias, limit)
 
     def archive(self, model: str, version: int, *, actor: str, reason: str | None = None) -> ModelVersion:
-        metadata = self.metadata
-        metadata = self.metadata
-        if (found := self.get(model, version=version)).state == "archived":
-            return found
-        held = sorted(name for name, alias in metadata.models.aliases(model).items() if alias.version == version)
-        if held:
+        try:
+            # Looks for aliases and deployments with the model locked, so that no promotion slips in between.
+            return self.metadata.models.archive(model, version, actor=actor, reason=reason)
+        except PromotionConflict as error:
+            if live := error.facts.get("deployments"):
+                raise _in_use(model, version, live, "deployment {} serves it", error.hint) from None
+            held = sorted(error.facts["aliases"])
             hint = f"Promote another version first: windsock model promote {model} --to {held[0]}"
-            raise _in_use(model, version, held, "it is {}", hint)
-        with metadata.transaction():
-            # Archive first, look second: archiving locks the model and asks for its aliases once more, so that no
-            # promotion slips in between; a refusal rolls it back.
-            archived = metadata.models.archive(model, version, actor=actor, reason=reason)
-            live = sorted(d.name for d in metadata.deployments.list(model=model) if _serves(d, version))
-            if live:
-                hint = f"windsock deployment delete {live[0]}"
-                raise _in_use(model, version, live, "deployment {} serves it", hint)
-        return archived
+            raise _in_use(model, version, held, "it is {}", hint) from None
 
     def check(self) -> CheckResult:
         """Read the list of models: proves the connection and the schema."""
@@ -400,11 +392,7 @@ def check_alias(alias: str) -> str:
     return alias
 
 
-def _serves(deployment: Deployment, version: int) -> bool:
-    return deployment.version == version and deployment.phase in ("pending", "ready")
-
-
-def _in_use(model: str, version: int, users: Sequence[str], what: str, hint: str) -> RegistryError:
+def _in_use(model: str, version: int, users: Sequence[str], what: str, hint: str | None) -> RegistryError:
     return RegistryError(
         f'Version {version} of "{model}" cannot be archived: {what.format(" and ".join(users))}.',
         hint=hint,
