@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from kill_lab import World, check, kill, warm
+from windsock.provider.metadata import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,18 +29,23 @@ def _url(database: str, request: pytest.FixtureRequest, home: Path) -> str:
     home.mkdir()
     if database == "sqlite":
         return f"sqlite:///{home / 'metadata.db'}"
+    if database == "mariadb":
+        url: str = request.getfixturevalue("mariadb_database")()
+        migrate.upgrade(url)
+        return url
     server = request.getfixturevalue("postgres")
-    url: str = server.url(server.database())
-    return url
+    return str(server.url(server.database()))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_nothing_is_torn_lost_or_doubled(database: str, memory: Path, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(("database", "times"), [("sqlite", TIMES), ("postgresql", TIMES), ("mariadb", TIMES // 3)])
+def test_nothing_is_torn_lost_or_doubled(
+    database: str, times: int, memory: Path, request: pytest.FixtureRequest
+) -> None:
     first, second = (World(_url(database, request, home), home) for home in (memory / "first", memory / "second"))
     task = warm(first)
     assert check(first)["tasks"] == 11
-    kill(second, TIMES, task)
+    kill(second, times, task)
     found = check(second)
-    assert found["tasks"] > TIMES // 10  # they did get something done between the kills
-    assert found["attempts"] - 2 * found["tasks"] > TIMES // 10  # and were cut off in the middle of it
+    assert found["tasks"] > times // 10  # they did get something done between the kills
+    assert found["attempts"] - 2 * found["tasks"] > times // 10  # and were cut off in the middle of it
