@@ -186,11 +186,14 @@ _END_LATE = (
 # LIMIT keeps MySQL from merging the subquery into the UPDATE, which it refuses to read its own table in.
 _END_STEP = _END_LATE.where(~exists(select(_NEWER.limit(1).subquery("newer").c.id)))
 _end_step = Direct(_END_STEP)
+_AT: BindParameter[Any] = bindparam("at", type_=_S.c.ended_at.type)
+# Clocks differ between machines: nothing ends before it began.
+_NOT_BEFORE = case((_S.c.started_at > _AT, _S.c.started_at), else_=_AT)
 _BEGUN_BEFORE = _NEWER.where(_S.c.started_at < bindparam("at")).limit(1)
 _give_up_step = Direct(
     update(_S)
     .where(_S.c.id == bindparam("key"), _S.c.state == "running")
-    .values(state="failed", error=_KILLED, ended_at=bindparam("at"))
+    .values(state="failed", error=_KILLED, ended_at=_NOT_BEFORE)
 )
 # With servers the same statement takes the locks of the artifacts that are about to get a version, so that the next
 # one sees every version there is. Two steps that end at once wait for each other here instead of colliding later.
@@ -220,12 +223,12 @@ _LOST = (
         _S.c.try_number < bindparam("of_try"),
         _S.c.state == "running",
     )
-    .values(state="failed", error=_KILLED, ended_at=bindparam("at"))
+    .values(state="failed", error=_KILLED, ended_at=_NOT_BEFORE)
 )
 _all_lost = Direct(
     update(_S)
     .where(_S.c.run == bindparam("of_run"), _S.c.state == "running")
-    .values(state="failed", error=_OUTLIVED, ended_at=bindparam("at"))
+    .values(state="failed", error=_OUTLIVED, ended_at=_NOT_BEFORE)
 )
 _add_edges = Direct(PerDialect(lambda insert: insert(_E).on_conflict_do_nothing()))
 _add_metrics = Direct(insert(_M))
@@ -257,11 +260,9 @@ _INPUTS = (
     .join_from(_E, _V, _V.c.id == _E.c.artifact_version)
     .where(_E.c.step_run == bindparam("step_run"), _E.c.direction == "in")
 )
-_AT: BindParameter[Any] = bindparam("at", type_=_R.c.ended_at.type)
 _end_run = Direct(
     update(_R)
     .where(_R.c.id == bindparam("key"))
-    # Clocks differ between machines: no run ends before it began.
     .values(state=bindparam("new_state"), ended_at=case((_R.c.started_at > _AT, _R.c.started_at), else_=_AT))
 )
 _GOES_ON = select(_S.c.id).where(_S.c.run == bindparam("of_run"), _S.c.started_at > bindparam("at")).limit(1)

@@ -15,7 +15,6 @@ import fcntl
 import os
 import shutil
 import stat
-import time
 import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -182,13 +181,24 @@ class LocalArtifactStore(ArtifactStore):
             temporary.replace(target)
             return True
 
+    def _present(self) -> float:
+        """The time by the clock that stamps the files: on a shared file system, this machine's may be days ahead."""
+        path = self._folder / _STAGING / f"{os.getpid()}-{uuid.uuid4().hex}"
+        path.touch()
+        try:
+            return path.stat().st_mtime
+        finally:
+            path.unlink(missing_ok=True)
+
     def sweep(self, seconds: float) -> int:
         """Remove what killed writers left in the staging folder, so long ago; returns how many."""
-        found = 0
+        found, present = 0, None
         with suppress(OSError), os.scandir(self._folder / _STAGING) as entries:
             for entry in entries:
                 with suppress(OSError):
-                    if time.time() - entry.stat().st_mtime < seconds:
+                    if present is None:
+                        present = self._present()
+                    if present - entry.stat().st_mtime < seconds:
                         continue
                     found += 1
                     if entry.is_dir():
