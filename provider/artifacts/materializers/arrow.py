@@ -97,7 +97,7 @@ class ArrowMaterializer(BufferMaterializer):
     def load_file(self, file: BinaryIO, request: LoadRequest) -> Any:
         import pyarrow as pa
 
-        with pa.PythonFile(file, mode="r") as source:
+        with pa.PythonFile(_Uncopied(file), mode="r") as source:
             return read_table(source, request.columns)
 
     def open(self, path: Path, request: LoadRequest) -> Any:
@@ -205,6 +205,22 @@ class PolarsMaterializer(ArrowMaterializer):
         frame = value.to_frame() if isinstance(value, pl.Series) else value
         fields = [(name, str(dtype)) for name, dtype in frame.schema.items()]
         return _facts(value.shape, fields, frame.head(_PREVIEW_ROWS).to_dict(as_series=False))
+
+
+class _Uncopied:
+    """A file for Arrow whose ``read`` gives memory that was written once: Arrow takes any buffer, and copies bytes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int) -> memoryview:
+        import numpy as np
+
+        memory = memoryview(np.empty(size, np.uint8))  # type: ignore[arg-type]
+        return memory[: self._file.readinto(memory)]  # type: ignore[attr-defined]  # every raw file has it
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def _write_table(sink: Any, table: Any, *, compression: str | None) -> None:

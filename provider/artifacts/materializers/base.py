@@ -23,7 +23,7 @@ outputs one version and keeps everything downstream cached.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ..store import ArtifactStore
+
 
 @dataclass(frozen=True)
 class LoadRequest:
@@ -42,6 +44,8 @@ class LoadRequest:
     type: str
     columns: Sequence[str] | None = None
     materializer: str | None = None
+    store: ArtifactStore | None = field(default=None, repr=False, compare=False)
+    """Where the artifact is: for values that read more from there later."""
 
 
 class Materializer(ABC):

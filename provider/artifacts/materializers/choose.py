@@ -49,6 +49,7 @@ _CLASSES = {
     "dataclass": ".records:DataclassMaterializer",
     "pydantic": ".records:ModelMaterializer",
     "composite": ".composite:CompositeMaterializer",
+    "dataset": "windsock.provider.datasets.materializer:DatasetMaterializer",
     "pickle": ".pickles:PickleMaterializer",
 }
 
@@ -68,6 +69,7 @@ _EXACT = {
     "pyarrow.lib.RecordBatchReader": "arrow.reader",
     "dask.dataframe.DataFrame": "dask",
     **dict.fromkeys(("torch.Tensor", "collections.OrderedDict"), "tensors"),
+    "windsock.DatasetVersion": "dataset",
     "xgboost.core.Booster": "xgboost",
     "lightgbm.basic.Booster": "lightgbm",
     "onnx.ModelProto": "onnx",
@@ -104,6 +106,7 @@ _ALIASES = {
     "dask_expr._collection.DataFrame": "dask.dataframe.DataFrame",
     "onnx.onnx_ml_pb2.ModelProto": "onnx.ModelProto",
     "pathlib._local.Path": "pathlib.Path",
+    "windsock.provider.datasets.version.DatasetVersion": "windsock.DatasetVersion",
     "numpy.ma.core.MaskedArray": "numpy.ma.MaskedArray",
     "numpy.matrixlib.defmatrix.matrix": "numpy.matrix",
     "numpy.core.records.recarray": "numpy.rec.recarray",
@@ -116,6 +119,7 @@ _ENDINGS = {
     ".dataclass.json": "dataclass",
     ".pydantic.json": "pydantic",
     ".composite": "composite",
+    ".dataset.json": "dataset",
     ".pretrained": "pretrained",
     ".safetensors": "tensors",
     ".dask.parquet": "dask",

@@ -156,11 +156,22 @@ def _even(schema: Any, batches: Iterable[Any]) -> Iterator[Any]:
         rows += batch.num_rows
         while rows >= BATCH:
             table = pa.Table.from_batches(waiting, schema)
-            yield from table.slice(0, BATCH).combine_chunks().to_batches()
-            rest = table.slice(BATCH)
-            waiting, rows = rest.to_batches(), rest.num_rows
+            yield from _compact(table.slice(0, BATCH))
+            waiting = table.slice(BATCH).to_batches()
+            rows -= BATCH
     if rows:
-        yield from pa.Table.from_batches(waiting, schema).combine_chunks().to_batches()
+        yield from _compact(pa.Table.from_batches(waiting, schema))
+
+
+def _compact(table: Any) -> list[Any]:
+    """The rows as one batch with memory of its own: of a part of text, Arrow writes some bytes of what comes next."""
+    import pyarrow as pa
+
+    batches = [batch for batch in table.to_batches() if batch.num_rows]
+    if len(batches) == 1:
+        batches = [batches[0].slice(0, 1), batches[0].slice(1)]
+    found: list[Any] = pa.Table.from_batches(batches, table.schema).combine_chunks().to_batches()
+    return found
 
 
 def _schema(path: Path) -> Any:
