@@ -18,7 +18,15 @@ app = noun("The schema of the metadata database.")
 
 
 def _store(ctx: typer.Context, stack: str | None) -> SqlMetadataStore:
-    store: SqlMetadataStore = session(ctx).stack(stack).component("metadata_store")
+    from ..errors import MetadataError
+    from ..metadata.component import SqlMetadataStore
+
+    store = session(ctx).stack(stack).component("metadata_store")
+    if not isinstance(store, SqlMetadataStore):
+        raise MetadataError(
+            "The schema belongs to the metadata database, and here the metadata is reached over REST.",
+            hint="Run it where the database is: WINDSOCK_METADATA_TRANSPORT=sql windsock db …",
+        )
     return store
 
 

@@ -121,17 +121,22 @@ def _stack(here: Session, name: str | None) -> list[Finding]:
     except WindsockError as error:
         return [Finding("stack", False, error.message, error.hint)]
     rows = [Finding(f"{c.kind} ({c.flavor})", c.result.ok, c.result.detail, c.result.hint) for c in stack.check()]
-    return [*rows, _schema(stack), _spool(stack)]
+    return [*rows, *_schema(stack), _spool(stack)]
 
 
-def _schema(stack: Stack) -> Finding:
+def _schema(stack: Stack) -> list[Finding]:
+    from ..metadata.component import SqlMetadataStore
     from ..metadata.migrate import check
 
+    name = "database schema"
     try:
-        found = check(stack.component("metadata_store").url())
+        store = stack.component("metadata_store")
+        if not isinstance(store, SqlMetadataStore):
+            return []  # that of the API server, which has said whether it works
+        found = check(store.url())
     except WindsockError as error:
-        return Finding("database schema", False, error.message, error.hint)
-    return Finding("database schema", found.ok, f"{found.current} (needed: {found.head})", "Run: windsock db upgrade")
+        return [Finding(name, False, error.message, error.hint)]
+    return [Finding(name, found.ok, f"{found.current} (needed: {found.head})", "Run: windsock db upgrade")]
 
 
 def _spool(stack: Stack) -> Finding:

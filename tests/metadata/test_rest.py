@@ -10,6 +10,7 @@ import statistics
 import threading
 import time
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,8 @@ from metadata_lab import Lab, new_artifact
 from rest_lab import TOKENS, RestServer, serving
 from servers import free_port
 from windsock.provider import errors
+from windsock.provider.cli.main import main
+from windsock.provider.cli.session import Session
 from windsock.provider.errors import (
     MetadataError,
     MetadataUnavailable,
@@ -36,11 +39,12 @@ from windsock.provider.metadata import (
     StepFinish,
     StepStart,
 )
+from windsock.provider.metadata.performance import NewPerformanceReport
 from windsock.provider.metadata.rest import codec, http, service
 from windsock.provider.metadata.rest.access import Caller, Task
 from windsock.provider.metadata.rest.client import RestMetadata
 from windsock.provider.metadata.rest.http import HttpClient
-from windsock.provider.metadata.rest.methods import LOCAL, METHODS, READ, find_method, noun_class
+from windsock.provider.metadata.rest.methods import LOCAL, LOCAL_NOUNS, METHODS, READ, find_method, noun_class
 from windsock.provider.runtime.spool import Spool
 from windsock.provider.security.credentials import EnvironmentCredentials
 from windsock.provider.security.tokens import EnvironmentToken
@@ -79,6 +83,10 @@ def over(rest_server: RestServer, proxy: CutProxy, database: str, direct: Metada
 
 
 class TestAllowList:
+    def test_every_noun_is_named(self) -> None:
+        nouns = {name for name, value in vars(Metadata).items() if isinstance(value, cached_property)}
+        assert nouns == METHODS.keys() | LOCAL_NOUNS
+
     @pytest.mark.parametrize("noun", METHODS)
     def test_every_method_is_named(self, noun: str) -> None:
         """A new method travels when it stands in METHODS, and stays with the database when it stands in LOCAL."""
@@ -100,6 +108,8 @@ class TestAllowList:
     def test_what_stays_with_the_database_says_so(self, over: RestMetadata) -> None:
         with pytest.raises(MetadataError, match=r"audit.verify needs the metadata database itself"):
             over.audit.verify()
+        with pytest.raises(MetadataError, match=r"needs the metadata database itself"):
+            _ = over.bulk
         with pytest.raises(MetadataError, match=r"cannot be one transaction over REST"):
             over.transaction()
 
@@ -147,6 +157,9 @@ WRITES: dict[str, Callable[[Metadata, World], Any]] = {
     "deployments.delete": lambda m, _: m.deployments.delete("churn", expected_revision=1, actor="carol"),
     "drift.record": lambda m, _: m.drift.record(report(edges_id="again")),
     "drift.claim": lambda m, _: m.drift.claim(1, "retraining", cooldown=timedelta(hours=1)),
+    "performance.record": lambda m, _: m.performance.record(
+        NewPerformanceReport(model="churn", version=1, rows=9, labelled=5, mature=False, metrics={"realised": {}})
+    ),
     "audit.append": lambda m, _: m.audit.append("carol", "look", "model", "churn"),
 }
 """Every method that writes, doing something once."""
@@ -164,6 +177,7 @@ def content(metadata: Metadata) -> dict[str, Any]:
         "deployments": [(d.name, d.revision, d.url) for d in metadata.deployments.list()],
         "changes": [(e.action, e.actor) for e in metadata.deployments.history("churn")],
         "drift": [(r.id, r.edges_id, metadata.drift.claimable(r.id, "retraining")) for r in metadata.drift.list()],
+        "performance": [(r.id, r.rows, r.labelled) for r in metadata.performance.list()],
         "pipelines": [(p.pipeline, p.number) for p in metadata.pipelines.list()],
         "steps": [
             (s.step, s.task_id, s.state, s.metrics, len(metadata.runs.outputs(s.id)))
@@ -483,6 +497,29 @@ class TestSettings:
         assert (check.flavor, check.result.ok) == ("rest", True)
         assert Metadata.open(f"sqlite:///{tmp_path / 'metadata.db'}").models.get("flowers").version == 1
         assert not (tmp_path / "home" / "windsock.db").exists()
+
+    def test_the_command_line_over_rest(
+        self, rest_server: RestServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A person's own commands need no database either; what needs it says so."""
+        database = f"sqlite:///{tmp_path / 'metadata.db'}"
+        Lab(Metadata.open(database)).model("flowers")
+        name = rest_server.stack(database)
+        options = {
+            "home": str(tmp_path / "home"),
+            "metadata_transport": "rest",
+            "api_url": rest_server.url,
+            "stacks_folder": str(rest_server.stacks),
+            "stack": name,
+        }
+        here = Session(given_settings=Settings.load(options, environ={"USER": "ann"}), credentials=_Token())
+        assert main(["model", "show", "flowers"], session=here) == 0
+        assert main(["artifact", "show", "flowers.model"], session=here) == 0
+        assert main(["model", "promote", "flowers", "--version", "1", "--to", "production"], session=here) == 0
+        assert Metadata.open(database).models.aliases("flowers")["production"].version == 1
+        capsys.readouterr()
+        assert main(["db", "check"], session=here) == 1
+        assert "here the metadata is reached over REST" in capsys.readouterr().err
 
     def test_without_an_address(self, tmp_path: Path) -> None:
         settings = Settings.load({"home": str(tmp_path), "metadata_transport": "rest"}, environ={})

@@ -42,6 +42,11 @@ class RestMetadata(Metadata):
         self._query = f"?stack={quote(stack, safe='')}" if stack else ""
 
     @property
+    def database(self) -> NoReturn:  # type: ignore[override]
+        """Raises ``MetadataError``: what asks for the database itself cannot be done from here."""
+        raise _database_needed("This")
+
+    @property
     def url(self) -> str:
         return f"{self._http.url}{self._query}"
 
@@ -136,9 +141,13 @@ def _sent(noun: str, name: str, function: Callable[..., Any]) -> Callable[..., A
 
 def _refused(noun: str, name: str) -> Callable[..., NoReturn]:
     def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise MetadataError(
-            f"{noun}.{name} needs the metadata database itself, and this process only has the API server.",
-            hint="Run it where [windsock] sql_alchemy_conn is set, with [windsock] metadata_transport = sql.",
-        )
+        raise _database_needed(f"{noun}.{name}")
 
     return refuse
+
+
+def _database_needed(what: str) -> MetadataError:
+    return MetadataError(
+        f"{what} needs the metadata database itself, and this process only has the API server.",
+        hint="Run it where [windsock] sql_alchemy_conn is set, with [windsock] metadata_transport = sql.",
+    )

@@ -77,15 +77,28 @@ METHODS: Mapping[str, Mapping[str, Access]] = {
         "claim": Access(DRIFT, once=True),
         **dict.fromkeys(("find", "get", "latest", "list", "search", "since", "claimable"), _READ),
     },
+    "performance": {
+        "record": Access(DRIFT),
+        **dict.fromkeys(("get", "latest", "list", "since"), _READ),
+    },
     "audit": {
         "append": Access(AUDIT, once=True),
         **dict.fromkeys(("list", "search"), _READ),
     },
     "lineage": dict.fromkeys(("graph", "run_graph"), _READ),
+    "tombstones": {"find": _READ},
 }
 """noun -> method -> what it takes. Writes without ``once`` find what they did before, and leave it."""
 
-LOCAL: Mapping[str, frozenset[str]] = {"audit": frozenset({"events", "head", "verify"})}
+LOCAL_NOUNS = frozenset({"bulk", "reach"})
+"""Nouns that stay with the database: bulk import, and what retention looks at before it removes something."""
+
+LOCAL: Mapping[str, frozenset[str]] = {
+    "audit": frozenset({"events", "head", "verify"}),
+    "tombstones": frozenset(
+        {"claim", "forget", "give_back", "mark", "of_state", "removed", "take_over", "totals", "unmark"}
+    ),
+}
 """noun -> public methods that stay with the database: maintenance, for who has it."""
 
 
