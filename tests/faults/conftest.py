@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ def _own_postgres() -> Iterator[Postgres]:
         server = Postgres(Path(name))
         server.start()
         yield server
-        server.stop()
+        server.stop(signal.SIGQUIT)  # at once: nobody needs it any more
 
 
 @pytest.fixture
