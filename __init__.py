@@ -14,13 +14,16 @@ _PUBLIC = {
     "Artifact": ".provider.artifacts.handle",
     "Component": ".provider.component",
     "ComponentConfig": ".provider.component",
+    "DatasetVersion": ".provider.datasets.version",
     "Pipeline": ".provider.pipelines.pipeline",
     "Resources": ".provider.pipelines.resources",
     "Step": ".provider.pipelines.step",
     "airflow_dag": ".operators.dag",
     "airflow_task_group": ".operators.dag",
+    "append_dataset": ".provider.steps",
     "artifact_asset": ".hooks.assets",
     "context": ".provider.runtime.context",
+    "dataset": ".provider.datasets.handle",
     "deploy_model": ".provider.steps",
     "drift_asset": ".hooks.assets",
     "load_pipeline": ".provider.pipelines.yaml",
@@ -28,6 +31,7 @@ _PUBLIC = {
     "on_exit": ".provider.pipelines.pipeline",
     "pipeline": ".provider.pipelines.pipeline",
     "promote_model": ".provider.steps",
+    "read_dataset": ".provider.steps",
     "register_model": ".provider.steps",
     "step": ".provider.pipelines.step",
     "when": ".provider.pipelines.pipeline",
@@ -56,9 +60,11 @@ if TYPE_CHECKING:
     from .operators.dag import airflow_dag, airflow_task_group
     from .provider.artifacts.handle import Artifact
     from .provider.component import Component, ComponentConfig
+    from .provider.datasets.handle import dataset
+    from .provider.datasets.version import DatasetVersion
     from .provider.pipelines.pipeline import Pipeline, on_exit, pipeline, when
     from .provider.pipelines.resources import Resources
     from .provider.pipelines.step import Step, step
     from .provider.pipelines.yaml import load_pipeline
     from .provider.runtime.context import context
-    from .provider.steps import deploy_model, promote_model, register_model
+    from .provider.steps import append_dataset, deploy_model, promote_model, read_dataset, register_model

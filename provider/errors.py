@@ -14,7 +14,7 @@
     ├── ArtifactError
     │   ├── ArtifactNotFound · ArtifactCorrupted · StoreUnavailable
     │   ├── MaterializerNotFound · PickleRefused
-    │   └── EncryptionKeyNotFound · EncryptionKeyWrong
+    │   └── EncryptionKeyNotFound · EncryptionKeyWrong · DatasetMismatch
     ├── MetadataError
     │   ├── MetadataUnavailable · SchemaOutdated · RecordNotFound · Conflict
     │   ├── ContentRemoved · AuditBroken
@@ -190,6 +190,10 @@ class EncryptionKeyNotFound(ArtifactError):
 
 class EncryptionKeyWrong(ArtifactError):
     """The artifact was encrypted under another key than those that are given."""
+
+
+class DatasetMismatch(ArtifactError):
+    """Rows do not fit a data set, or it has no such column or partition."""
 
 
 class MetadataError(WindsockError):

@@ -91,7 +91,7 @@ class Artifact(Generic[T]):
             return self.load()
         if type(materializer).open is _NOT_LAZY:
             return self.load(verify=verify)
-        request = LoadRequest(self.type, materializer=self.ref.get("materializer"))
+        request = LoadRequest(self.type, materializer=self.ref.get("materializer"), store=self.store)
         return materializer.open(self.path(verify=verify), request)
 
     def path(self, *, verify: bool = True) -> Path:

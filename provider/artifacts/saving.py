@@ -124,7 +124,7 @@ def load(
     ``columns`` reads only those of a table. Raises ``ArtifactNotFound``, ``ArtifactCorrupted``, ``PickleRefused``,
     ``StoreUnavailable``.
     """
-    request = LoadRequest(str(ref["type"]), columns, ref.get("materializer"))
+    request = LoadRequest(str(ref["type"]), columns, ref.get("materializer"), store)
     materializer = materializer_of(request.type, str(ref["uri"]), request.materializer)
     if materializer.unsafe and not allow_pickle:
         raise PickleRefused(

@@ -25,13 +25,13 @@ from sqlalchemy import (
     update,
 )
 
-from ..errors import ArtifactNotFound, ContentRemoved, did_you_mean
+from ..errors import ArtifactNotFound, Conflict, ContentRemoved, did_you_mean
 from ..names import check_name
 from . import schema, tombstones
 from .database import Database, PerDialect
 from .direct import Direct, unpacked
 from .listing import Listing, See, Term, begins, between, equals
-from .records import JSON, Page, Record, now
+from .records import ANY, JSON, Any_, Page, Record, now
 
 if TYPE_CHECKING:
     import builtins
@@ -158,18 +158,32 @@ class Artifacts:
         self._database = database
 
     def record(
-        self, new: NewArtifact, *, producer: str | None = None, present: Mapping[str, str] | None = None
+        self,
+        new: NewArtifact,
+        *,
+        producer: str | None = None,
+        present: Mapping[str, str] | None = None,
+        refers: Iterable[str] = (),
+        expected: int | Any_ = ANY,
     ) -> ArtifactVersion:
         """Record one stored value outside a step; idempotent by (artifact, digest).
 
-        Raises ``ContentRemoved`` if a pruner removed the content since it was found in the store; ``present`` is what
-        was stored again after that: its ``removed``.
+        ``refers``: URIs of other content that this one needs. ``expected``: the latest version that the caller knows
+        (0: none). ``present``: what was stored again after a ``ContentRemoved``, its ``removed``. Raises that if a
+        pruner removed content since it was found in the store, and ``Conflict`` if there is a later version by now.
         """
         attempts = Attempts()
 
         def work(connection: Connection) -> ArtifactVersion:
             lock = attempts.again() or connection.dialect.name != "sqlite"
-            return record_all(connection, [new], producer, lock=lock, present=present)[0][0]
+            tombstones.refer(connection, refers, present=present)
+            version = record_all(connection, [new], producer, lock=lock, present=present)[0][0]
+            if expected is not ANY and version.version != expected + 1:
+                raise Conflict(
+                    f'"{new.artifact}" was at version {expected}, and is at {version.version - 1} now.',
+                    hint="Read it again and decide.",
+                )
+            return version
 
         return self._database.write(work)
 

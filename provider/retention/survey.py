@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..metadata.store import Metadata
     from .policy import RetentionPolicy
 
-MANIFEST = "windsock.Dataset"
+MANIFEST = "windsock.DatasetVersion"
 """Type of an artifact whose content is a list of other content; see ``provider/datasets``."""
 
 _NAMED = re.compile(r"objects/[0-9a-f]{2}/[0-9a-f]{64}[^\s\"'\\,}\]]*")

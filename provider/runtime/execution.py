@@ -146,7 +146,9 @@ class Execution:
                 where = f'Output "{output.name}" of step "{self.invocation.step}"'
                 raise MaterializerNotFound(f"{where}: {error.message}", hint=error.hint, **error.facts) from error
             reach("runtime.output.saved")
-            records.append(artifact_record(output.name, output.artifact, stored))
+            # A version of a data set is recorded already, under the data set's name.
+            artifact = stored.metadata["dataset"] if stored.materializer == "dataset" else output.artifact
+            records.append(artifact_record(output.name, artifact, stored))
         return records
 
     def _result(self, state: State, context: StepContext, records: list[dict[str, Any]]) -> StepResult:

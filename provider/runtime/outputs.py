@@ -86,7 +86,7 @@ def artifact_record(output: str, artifact: str, stored: StoredArtifact) -> dict[
 def unrecorded_ref(target: OutputTarget, record: Mapping[str, Any]) -> Ref:
     """The reference of a stored output before the metadata database has given it a version."""
     return {
-        "artifact": target.artifact,
+        "artifact": record["artifact"],
         "version": None,
         "uri": record["uri"],
         "digest": record["digest"],

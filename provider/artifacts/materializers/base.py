@@ -130,7 +130,14 @@ class BufferMaterializer(StreamMaterializer):
         return self.read(memoryview(bytearray(path.read_bytes())), request)
 
 
-_EXTRAS = {"PIL": "images", "onnx": "onnx", "dask.dataframe": "dask", "safetensors": "torch", "pyspark.sql": "spark"}
+_EXTRAS = {
+    "PIL.Image": "images",
+    "h5py": "keras",
+    "onnx": "onnx",
+    "dask.dataframe": "dask",
+    "safetensors": "torch",
+    "pyspark.sql": "spark",
+}
 
 
 def require_library(module: str, what: str) -> Any:

@@ -106,7 +106,6 @@ _ALIASES = {
     "dask_expr._collection.DataFrame": "dask.dataframe.DataFrame",
     "onnx.onnx_ml_pb2.ModelProto": "onnx.ModelProto",
     "pathlib._local.Path": "pathlib.Path",
-    "windsock.provider.datasets.version.DatasetVersion": "windsock.DatasetVersion",
     "numpy.ma.core.MaskedArray": "numpy.ma.MaskedArray",
     "numpy.matrixlib.defmatrix.matrix": "numpy.matrix",
     "numpy.core.records.recarray": "numpy.rec.recarray",
