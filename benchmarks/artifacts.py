@@ -2,27 +2,36 @@
 
 Baselines write and read the same data without a digest: ``feather.write_feather`` with LZ4, ``np.save``, ``joblib``.
 Both sides take turns in one process, files are removed between turns, nobody syncs. ``ratio`` is speed: baseline time
-over ours, so 1 is equal and bigger is better. Memory is the peak of a subprocess, with the data, above the bare
-interpreter, relative to the size of the data. ``WINDSOCK_BENCH_FOLDER`` says on which disk to run.
+over ours, so 1 is equal and bigger is better. "Encrypted" compares with the same raw way, which encrypts nothing.
+Memory is the peak of a subprocess, with the data, above the bare interpreter, relative to the size of the data.
+``WINDSOCK_BENCH_FOLDER`` says on which disk to run.
 """
 
 from __future__ import annotations
 
 import gc
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from windsock.provider.artifacts.saving import load, save
 from windsock.provider.artifacts.stores.local import LocalArtifactStore, LocalArtifactStoreConfig
+from windsock.provider.component import ComponentContext
+from windsock.provider.security.credentials import EnvironmentCredentials
+from windsock.provider.security.keys import new_key
+from windsock.provider.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from windsock.provider.artifacts.encrypted import EncryptedArtifactStore
 
 TURNS = 5
 
@@ -37,13 +46,26 @@ def run(quick: bool) -> list[dict[str, Any]]:
         rows += _forest(folder, 20 if quick else 185)
         rows += _small(folder)
         for kind, size in (("table", 4_300_000 // scale), ("array", 125_000_000 // scale)):
-            for action in ("save", "load"):
-                rows.append(_peak(folder, kind, size, action))
+            for encrypted in (False, True):
+                for action in ("save", "load"):
+                    rows.append(_peak(folder, kind, size, action, encrypted=encrypted))
     return rows
 
 
 def _store(folder: Path) -> LocalArtifactStore:
     return LocalArtifactStore(LocalArtifactStoreConfig(path=folder / "artifacts"))
+
+
+def _encrypted_store(folder: Path) -> EncryptedArtifactStore:
+    """The same, encrypted under a key that all processes of the benchmark share."""
+    key = folder / "key"
+    if not key.exists():
+        key.write_text(new_key())
+    connection = json.dumps({"conn_type": "generic", "password": key.read_text()})
+    settings = Settings.load({"home": str(folder)}, environ={})
+    context = ComponentContext(settings, EnvironmentCredentials({"AIRFLOW_CONN_KEYS": connection}))
+    options = {"path": folder / "encrypted", "encryption": {"key": "keys"}}
+    return cast("EncryptedArtifactStore", LocalArtifactStore.from_mapping(options, context))
 
 
 def make_table(rows: int) -> Any:
@@ -116,25 +138,30 @@ def _save_and_load(
 ) -> list[dict[str, Any]]:
     """``use`` runs on both sides after loading, so that what is only mapped is paid for, too."""
     touch = use or (lambda value: value)
-    store = _store(folder)
-    stored = save(value, store)
-    ref = {"uri": stored.uri, "digest": stored.digest, "type": stored.type}
-    blob = store.local_path(stored.uri)
-    assert blob is not None
-    saving = _alternate(raw_save, lambda: save(value, store), lambda: raw.unlink(missing_ok=True), blob.unlink)
-    loading = _alternate(lambda: touch(raw_load()), lambda: touch(load(ref, store)))
-    blob.unlink()
-    raw.unlink()
-    return [
-        _speed(f"{label}: save with digest", *saving, target),
-        _speed(f"{label}: load, verify{', use' if use else ''}", *loading, target),
-    ]
+    rows = []
+    for encrypted in (False, True):
+        store: Any = _encrypted_store(folder) if encrypted else _store(folder)
+        stored = save(value, store)
+        ref = {"uri": stored.uri, "digest": stored.digest, "type": stored.type}
+        blob = (store.inner if encrypted else store).local_path(stored.uri)
+        assert blob is not None
+        saving = _alternate(raw_save, partial(save, value, store), lambda: raw.unlink(missing_ok=True), blob.unlink)
+        loading = _alternate(lambda: touch(raw_load()), lambda: touch(load(ref, store)))  # noqa: B023 - called here
+        blob.unlink()
+        raw.unlink()
+        how = "encrypted" if encrypted else "with digest"
+        asked = min(target, 0.6) if encrypted else target
+        rows += [
+            _speed(f"{label}: save {how}", *saving, asked),
+            _speed(
+                f"{label}: load{' encrypted' if encrypted else ''}, verify{', use' if use else ''}", *loading, asked
+            ),
+        ]
+    return rows
 
 
 def _small(folder: Path) -> list[dict[str, Any]]:
     """What a step with a small result pays, against writing the same JSON and renaming it."""
-    import json
-
     store = _store(folder)
 
     def ours() -> None:
@@ -194,16 +221,17 @@ def _speed(name: str, baseline: float, value: float, target: float) -> dict[str,
     }
 
 
-def _peak(folder: Path, kind: str, size: int, action: str) -> dict[str, Any]:
+def _peak(folder: Path, kind: str, size: int, action: str, *, encrypted: bool = False) -> dict[str, Any]:
     """Peak memory of saving (data included) or of loading, by a subprocess of its own, over the size of the data."""
-    command = [sys.executable, "-m", "benchmarks.artifacts", kind, str(size), str(folder), action]
+    how = ["encrypted"] if encrypted else []
+    command = [sys.executable, "-m", "benchmarks.artifacts", *how, kind, str(size), str(folder), action]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     if action == "load":
         subprocess.run([*command[:-1], "save"], check=True, capture_output=True, env=environment)
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     data, peak = (int(part) for part in done.stdout.split())
     return {
-        "name": f"{data / 1e6:.0f} MB {kind}: peak memory to {action}",
+        "name": f"{data / 1e6:.0f} MB {kind}: peak memory to {action}{' encrypted' if encrypted else ''}",
         "value": peak / 1e6,
         "baseline": data / 1e6,
         "ratio": peak / data,
@@ -220,14 +248,12 @@ def _resident(field: str) -> int:
     raise RuntimeError(field)
 
 
-def _measure(kind: str, size: int, folder: Path, action: str) -> None:
+def _measure(kind: str, size: int, folder: Path, action: str, *, encrypted: bool) -> None:
     """Run in the subprocess: prints the size of the data and the peak with the data, above the bare interpreter."""
-    import json
-
     import numpy as np
 
-    store = _store(folder)
-    note = folder / f"{kind}.json"
+    store = _encrypted_store(folder) if encrypted else _store(folder)
+    note = folder / f"{kind}{encrypted}.json"
     warm: Any = make_table(1000) if kind == "table" else np.zeros(1000)
     stored = save(warm, store)  # imports and thread pools are not what is measured
     load({"uri": stored.uri, "digest": stored.digest, "type": stored.type}, store)
@@ -247,4 +273,4 @@ def _measure(kind: str, size: int, folder: Path, action: str) -> None:
 
 
 if __name__ == "__main__":
-    _measure(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4])
+    _measure(sys.argv[-4], int(sys.argv[-3]), Path(sys.argv[-2]), sys.argv[-1], encrypted=sys.argv[1] == "encrypted")

@@ -63,6 +63,8 @@ _SHAPES = {"dtype", "files", "length", "parameters", "pickle", "rows", "schema",
 """Facts about a value that tell how it is made and not what it says."""
 _IN_MEMORY = 8 << 20
 """Smaller files are sealed in memory; bigger ones through a file of the store below's own staging."""
+_PIECE = 4 << 20
+"""Bytes handed to the hashing thread at a time."""
 _BEHIND = 4
 """Chunks that may wait for the disk while the next ones are sealed."""
 _BATCH_FILES, _BATCH_BYTES = 512, 256 << 20
@@ -395,23 +397,28 @@ class SealingFile(HashingFile):
         view = memoryview(data)
         if view.format != "B" or view.ndim != 1:
             view = view.cast("B")
-        size, start = view.nbytes, 0
-        while start < size:
+        for start in range(0, view.nbytes, _PIECE):
+            piece = view[start : start + _PIECE]
+            self._hasher.update(piece)
+            self._add(piece)
+        self.size += view.nbytes
+        return view.nbytes
+
+    def _add(self, view: memoryview) -> None:
+        """Seal what makes whole chunks, and keep the rest: it may be the last."""
+        start = 0
+        while start < len(view):
             if self._filled == CHUNK:  # and more comes, so it is not the last
                 self._chunk(self._waiting)
                 self._filled = 0
-            if self._filled == 0 and size - start > CHUNK:
-                part = view[start : start + CHUNK]
-                self._hasher.update(part)
-                self._chunk(part)
+            if self._filled == 0 and len(view) - start > CHUNK:
+                self._chunk(view[start : start + CHUNK])
+                start += CHUNK
             else:
                 part = view[start : start + CHUNK - self._filled]
-                self._hasher.update(part)
                 self._waiting[self._filled : self._filled + len(part)] = part
                 self._filled += len(part)
-            start += len(part)
-        self.size += size
-        return size
+                start += len(part)
 
     def close(self) -> None:
         if self.closed:

@@ -185,8 +185,10 @@ class SealedReader(io.RawIOBase):
                 if number >= len(free):
                     sealed, out = waiting.popleft()
                     got = ahead.take()
-                    self._open_chunk(number - len(free), sealed, got, out)
-                    each(out)
+                    opened = number - len(free)
+                    self._open_chunk(opened, sealed, got, out)
+                    if opened % _AHEAD == _AHEAD - 1 or opened == self._last:
+                        each(target[opened // _AHEAD * _AHEAD * CHUNK : min((opened + 1) * CHUNK, self.size)])
                     free_buffer = free[number % len(free)]
                 else:
                     free_buffer = free[number]
