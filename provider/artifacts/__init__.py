@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .handle import Artifact as Artifact
+    from .handle import Columns as Columns
     from .materializers.allowed import trust as trust
     from .materializers.base import LoadRequest as LoadRequest
     from .materializers.base import Materializer as Materializer
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Artifact": ".handle",
     "ArtifactStore": ".store",
+    "Columns": ".handle",
     "LoadRequest": ".materializers.base",
     "Materializer": ".materializers.base",
     "StoredArtifact": ".saving",

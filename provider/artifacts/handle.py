@@ -23,6 +23,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Columns(tuple[str, ...]):
+    """Which columns of a table a step reads: ``def train(data: Annotated[pd.DataFrame, Columns("age", "income")])``.
+
+    The others are neither read nor decompressed; an index comes along. A parameter annotated so gets a table of these
+    columns, in this order. It is for steps: elsewhere say ``artifact.load(columns=[…])``.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *names: str) -> Columns:
+        return super().__new__(cls, names)
+
+
 class Artifact(Generic[T]):
     """One artifact version, lazily. Immutable; pickles as its reference, without the store."""
 

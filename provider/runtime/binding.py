@@ -66,15 +66,16 @@ class _Parameter(NamedTuple):
     kind: Any
     annotation: Any
     handle: bool
+    columns: tuple[str, ...] | None = None
 
 
 @lru_cache(maxsize=1024)
 def _parameters(signed: Callable[..., Any], method: bool) -> dict[str, _Parameter]:
     described = {}
     for name, parameter in list(typehints.signature(signed).parameters.items())[method:]:
-        annotation = typehints.resolve(signed, parameter.annotation)
+        annotation, columns = typehints.columns(signed, parameter.annotation)
         handle = typehints.wants_handle(signed, parameter.annotation)
-        described[name] = _Parameter(parameter.kind, annotation, handle)
+        described[name] = _Parameter(parameter.kind, annotation, handle, columns)
     return described
 
 
@@ -149,13 +150,14 @@ class Binder:
             from ..artifacts.handle import Artifact
 
             return Artifact.bind(ref, store, allow_pickle=self._allow_pickle)
-        return select(self._value(ref, store), path, self.step, name)
+        columns = None if path else self._parameters.get(name, _NO_PARAMETER).columns
+        return select(self._value(ref, store, columns), path, self.step, name)
 
-    def _value(self, ref: Ref, store: ArtifactStore) -> Any:
-        """The whole value, read anew each time: a step may change what it is given."""
+    def _value(self, ref: Ref, store: ArtifactStore, columns: tuple[str, ...] | None = None) -> Any:
+        """The value, of a table perhaps some columns, read anew each time: a step may change what it is given."""
         from ..artifacts.saving import load
 
-        return load(ref, store, allow_pickle=self._allow_pickle)
+        return load(ref, store, allow_pickle=self._allow_pickle, columns=columns)
 
     def _handle(self, name: str) -> bool:
         return self._parameters.get(name, _NO_PARAMETER).handle
@@ -233,6 +235,8 @@ def coerce(value: Any, annotation: Any) -> Any:
         return next((choice for choice in get_args(annotation) if str(choice) == str(value)), value)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return kind[value] if isinstance(value, str) and value in kind.__members__ else kind(value)
+    if isinstance(value, str) and getattr(kind, "__name__", "") == "ObjectStoragePath":
+        return kind(value)  # Airflow's, known by its name: this runs without Airflow, too
     return _coerce_simple(value, kind) if kind in _SIMPLE else value
 
 

@@ -16,7 +16,7 @@ import types
 import typing
 from functools import lru_cache
 from importlib import import_module
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from .modules import imports_of
 
@@ -73,6 +73,19 @@ def resolve(function: Callable[..., Any], annotation: Any, *, load: bool = False
         return eval(annotation, {"__builtins__": {}}, _Names(function, load=load))  # noqa: S307 - the step's own source
     except Exception:  # noqa: BLE001 - an annotation may be anything
         return UNKNOWN
+
+
+def columns(function: Callable[..., Any], annotation: Any) -> tuple[Any, tuple[str, ...] | None]:
+    """The type that an annotation means, and the columns that it picks: ``Annotated[…, Columns("age")]``."""
+    text = isinstance(annotation, str)
+    if text and "Columns(" not in annotation:
+        return resolve(function, annotation), None
+    found = resolve(function, annotation, load=text)
+    if get_origin(found) is not Annotated:
+        return found, None
+    from ..artifacts.handle import Columns
+
+    return get_args(found)[0], next((mark for mark in found.__metadata__ if isinstance(mark, Columns)), None)
 
 
 _BUILTIN: dict[str, Any] = {
