@@ -6,7 +6,9 @@ import itertools
 from hashlib import blake2b
 from typing import Any
 
-from windsock.provider.metadata import EdgeIn, Metadata, NewArtifact, NewModelVersion, StepFinish, StepStart
+from windsock.provider.metadata import EdgeIn, Metadata, NewArtifact, NewModelVersion, StepFinish, StepStart, schema
+from windsock.provider.metadata.database import Database
+from windsock.provider.metadata.engine import engine_for
 
 _numbers = itertools.count(1)
 
@@ -27,6 +29,17 @@ def new_artifact(
         digest=digest(content),
         **{**defaults, **facts},
     )
+
+
+def emptied(url: str) -> str:
+    """A MariaDB database without rows, its numbers at one. TRUNCATE takes 10 ms a table: only where there are rows."""
+    with engine_for(Database(url).url).connect() as connection:
+        connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 0")
+        for table in schema.metadata.sorted_tables:
+            if connection.exec_driver_sql(f"SELECT 1 FROM {table.name} LIMIT 1").first():
+                connection.exec_driver_sql(f"TRUNCATE {table.name}")
+        connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 1")
+    return url
 
 
 class Lab:

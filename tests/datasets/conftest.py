@@ -19,11 +19,13 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     made.metadata.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'metadata.db'}"
-    make: Callable[[], str] = request.getfixturevalue("postgres_database")
+    make: Callable[[], str] = request.getfixturevalue(
+        "mariadb_database" if request.param == "mariadb" else "postgres_database"
+    )
     made = make()
     migrate.upgrade(made)
     return made

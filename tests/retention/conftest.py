@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from metadata_lab import emptied
 from retention_lab import Depot
 from windsock.provider.artifacts.stores.local import LocalArtifactStore
 from windsock.provider.metadata import Metadata, migrate, schema
@@ -23,10 +24,19 @@ def retention_postgres_url(postgres_database: Callable[[], str]) -> str:
     return url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session")
+def retention_mariadb_url(mariadb_database: Callable[[], str]) -> str:
+    url = mariadb_database()
+    migrate.upgrade(url)
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'metadata.db'}"
+    if request.param == "mariadb":
+        return emptied(request.getfixturevalue("retention_mariadb_url"))
     url: str = request.getfixturevalue("retention_postgres_url")
     with Metadata.open(url).transaction() as connection:
         tables = ", ".join(table.name for table in schema.metadata.sorted_tables)

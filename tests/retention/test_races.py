@@ -26,8 +26,8 @@ GRACE = 0.6
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest, url: str, tmp_path: Path) -> tuple[str, ...]:
-    """SQLite with local files, PostgreSQL with S3."""
-    if url.startswith("sqlite"):
+    """SQLite and MariaDB with local files, PostgreSQL with S3."""
+    if not url.startswith("postgresql"):
         return ("local", str(tmp_path / "artifacts"))
     place = ("s3", str(request.getfixturevalue("moto_server")), f"races-{uuid.uuid4().hex[:12]}")
     retention_racers.store_at(place).filesystem.call_s3("create_bucket", Bucket=place[2])  # type: ignore[attr-defined]
@@ -38,7 +38,7 @@ class TestWritersAndPruners:
     def test_nothing_that_is_referred_to_is_lost(self, url: str, place: tuple[str, ...], tmp_path: Path) -> None:
         ended = tmp_path / "ended"
         ended.mkdir()
-        turns = TURNS if place[0] == "local" else TURNS // 2
+        turns = TURNS if url.startswith("sqlite") else TURNS // 2
         work = [("write", url, place, who, turns, str(ended)) for who in ("a", "b", "c")]
         work += [("prune", url, place, GRACE, 3, str(ended))] * 2
         done: Counter[str] = Counter()
