@@ -166,7 +166,7 @@ def _write_artifacts(connection: Connection, given: list[tuple[int, ImportedArti
         connection.execute(lock_artifacts(), {"names": names})
     known = _by_digest(connection, ((r.artifact, r.digest) for _, r in given))
     taken = _by_version(connection, ((r.artifact, r.version) for _, r in given if r.version is not None))
-    highest = {name: number for name, number in connection.execute(_HIGHEST, {"names": names})}
+    highest = {row[0]: row[1] for row in connection.execute(_HIGHEST, {"names": names})}
     rows: dict[tuple[str, str], JSON] = {}
     numbers = {(name, version): row.digest for (name, version), row in taken.items()}
     for line, record in given:
