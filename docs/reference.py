@@ -55,7 +55,7 @@ PYTHON = {
 """Section -> module and the names in it."""
 
 AIRFLOW = {
-    "operators": ["artifacts", "models", "deployments", "drift", "validation", "predictions", "base"],
+    "operators": ["artifacts", "datasets", "models", "deployments", "drift", "validation", "predictions", "base"],
     "sensors": ["artifacts", "deployments", "drift", "models", "runs", "base"],
     "hooks": ["stacks", "artifacts", "deployments", "drift", "models", "runs", "assets", "notifications"],
 }

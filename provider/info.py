@@ -69,11 +69,11 @@ PROVIDER_INFO: dict[str, Any] = {
             "integration-name": "Windsock",
             "python-modules": [
                 f"windsock.operators.{n}"
-                for n in ("artifacts", "dag", "deployments", "drift", "models", "predictions", "steps", "validation")
+                for n in ("artifacts", "dag", "datasets", "deployments", "drift", "models", "predictions", "steps", "validation")
             ],
         }
     ],
-    "sensors": [{"integration-name": "Windsock", "python-modules": [f"windsock.sensors.{n}" for n in _NOUNS]}],
+    "sensors": [{"integration-name": "Windsock", "python-modules": [f"windsock.sensors.{n}" for n in sorted({*_NOUNS, "performance"})]}],
     "triggers": [{"integration-name": "Windsock", "python-modules": ["windsock.sensors.triggers"]}],
     "extra-links": ["windsock.operators.links.DriftReportLink", "windsock.operators.links.LineageLink"],
     "notifications": ["windsock.hooks.notifications.AlertNotifier"],

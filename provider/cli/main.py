@@ -22,6 +22,7 @@ COMMANDS = {
     "dag": (".pipelines", "dag_app", "Show and check what a pipeline compiles to."),
     "stack": (".stacks", "app", "The components that everything runs on."),
     "artifact": (".artifacts", "app", "Versioned outputs of steps."),
+    "dataset": (".datasets", "app", "Versioned tables."),
     "model": (".models", "app", "Model versions, aliases and promotion."),
     "deployment": (".deployments", "app", "Served models."),
     "drift": (".drift", "app", "Baselines, drift checks and reports."),
