@@ -24,6 +24,7 @@ class CompositeMaterializer(Materializer):
 
     name = "composite"
     extension = ".composite"
+    keeps_path = True  # an item may be a lazy frame, which goes on reading
 
     def save(self, value: Any, path: Path) -> None:
         from .choose import materializer_for, public_name
