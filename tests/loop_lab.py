@@ -55,8 +55,13 @@ def features(rows: int, shift: float = 0.0) -> pd.DataFrame:
     return frame
 
 
-def log_predictions(frame: pd.DataFrame, spool: Path, *, version: int = 1, at: datetime | None = None) -> None:
-    """Write rows to the prediction log, as a server of that version would have at that time (default: now)."""
+def log_predictions(
+    frame: pd.DataFrame, spool: Path, *, version: int = 1, at: datetime | None = None
+) -> list[tuple[bytes, Any]]:
+    """Write rows to the prediction log, as a server of that version would have at that time (default: now).
+
+    Returns the request id and the prediction of each.
+    """
     from windsock.hooks.stacks import load_stack
     from windsock.provider.artifacts.saving import load
     from windsock.provider.predictions.request_ids import new_request_id
@@ -76,8 +81,10 @@ def log_predictions(frame: pd.DataFrame, spool: Path, *, version: int = 1, at: d
         clock=lambda: moment,
     )
     ids = [new_request_id() for _ in range(len(frame))]
-    writer.append(ids, frame.to_numpy(), model.predict(frame).tolist(), None, [0.001] * len(frame))
+    answers = model.predict(frame).tolist()
+    writer.append(ids, frame.to_numpy(), answers, None, [0.001] * len(frame))
     writer.close()
+    return list(zip(ids, answers, strict=True))
 
 
 def events(uri: str) -> list[dict[str, Any]]:

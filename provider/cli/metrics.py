@@ -23,9 +23,10 @@ Gateway = Annotated[str, typer.Argument(help="Address of the Pushgateway: host:9
 @app.command("show")
 def show(ctx: typer.Context, *, model: Model = None, stack: StackName = None) -> None:
     """Print the metrics as Prometheus reads them."""
-    from ..monitoring.metrics import exposition, registry_of
+    from ..monitoring.metrics import exposition, latest_performance, registry_of
 
-    content, _ = exposition(registry_of(_reports(ctx, model, stack)))
+    reports = _reports(ctx, model, stack)
+    content, _ = exposition(registry_of(reports, latest_performance(session(ctx).metadata(stack), model)))
     write(content.decode())
 
 
@@ -38,10 +39,10 @@ def write_file(
     stack: StackName = None,
 ) -> None:
     """Write the metrics to a file, all of it or nothing."""
-    from ..monitoring.metrics import registry_of, write_textfile
+    from ..monitoring.metrics import latest_performance, registry_of, write_textfile
 
     reports = _reports(ctx, model, stack)
-    write_textfile(file, registry_of(reports))
+    write_textfile(file, registry_of(reports, latest_performance(session(ctx).metadata(stack), model)))
     say(f"Wrote {file}: {len(reports)} model versions.")
 
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from .columns import JsonObject, Key, Name, Number, Serial, Source, Text, UtcDateTime
 
-HEAD = "0004"
+HEAD = "0005"
 """The revision that this code works with; the last of ``migrations/versions``."""
 
 VERSION_TABLE = "windsock_alembic_version"
@@ -368,6 +368,31 @@ drift_claim = Table(
     Column("at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("consumer", "report"),
     sqlite_with_rowid=False,
+)
+
+performance_report = Table(
+    "windsock_performance_report",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("key", Key, nullable=False, unique=True),
+    Column("model", Name, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("deployment", Name),
+    Column("window_start", UtcDateTime),
+    Column("window_end", UtcDateTime),
+    Column("rows", BigInteger, nullable=False),
+    Column("labelled", BigInteger, nullable=False),
+    Column("mature", Boolean(create_constraint=False), nullable=False),
+    Column("metrics", JsonObject, nullable=False),
+    Column("report_uri", String(1024)),
+    Column("step_run", Key),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_windsock_performance_report_created", "created_at", "id"),
+    Index("ix_windsock_performance_report_model", "model", "id"),
+    Index("ix_windsock_performance_report_deployment", "deployment", "id"),
+    Index("ix_windsock_performance_report_model_created", "model", "created_at", "id"),
+    Index("ix_windsock_performance_report_deployment_created", "deployment", "created_at", "id"),
+    sqlite_autoincrement=True,
 )
 
 audit_event = Table(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .drift import Drift
     from .lineage import Lineage
     from .models import Models
+    from .performance import Performance
     from .pipelines import Pipelines
     from .reach import Reach
     from .runs import Runs
@@ -72,6 +73,12 @@ class Metadata:
         from .drift import Drift
 
         return Drift(self.database)
+
+    @cached_property
+    def performance(self) -> Performance:
+        from .performance import Performance
+
+        return Performance(self.database)
 
     @cached_property
     def audit(self) -> Audit:

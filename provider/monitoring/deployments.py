@@ -70,12 +70,12 @@ def check_deployment_drift(
     registered = metadata.models.get(model, version=version)
     detector = detector or StatisticalDriftDetector()
     baseline = baseline_of(registered, store)
-    window = None if start is None or end is None else (_utc(start), _utc(end))
+    window = None if start is None or end is None else (in_utc(start), in_utc(end))
     if files is None:
         from ..predictions import reader
 
         files = reader.files(store.root, model, version=registered.version, start=start, end=end)
-    source: Any = PredictionSource(files, start, end, _opener(store)) if files else _nothing()
+    source: Any = PredictionSource(files, start, end, opener_of(store)) if files else _nothing()
     wanted = compared(detector.columns(baseline), registered)
     # The server logs all inputs but those that it was told to omit, so an absent one has not drifted.
     logged = [name for name in wanted if name in source.schema] if files else wanted
@@ -164,7 +164,7 @@ def _named(result: DriftResult, version: ModelVersion, omitted: Sequence[str]) -
     return replace(result, reference=reference, notes=tuple(notes))
 
 
-def _opener(store: ArtifactStore) -> Any:
+def opener_of(store: ArtifactStore) -> Any:
     """Local files are opened by pyarrow itself; others through the store, which has the credentials."""
     if store.root.startswith("file://") or "://" not in store.root:
         return None
@@ -177,5 +177,5 @@ def _nothing() -> Any:
     return pa.table({})
 
 
-def _utc(time: datetime) -> datetime:
+def in_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)

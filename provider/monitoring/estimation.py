@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import ProfileMismatch
 from .outcomes import ClassOutcomes, bin_centres
-from .performance import Performance, binary, share
+from .performance import PerformanceMetric, binary, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +25,7 @@ MINIMUM_LABELS = 200
 """Fewer labelled rows make no calibrator."""
 
 
-def estimated(reference: ClassOutcomes, current: ClassOutcomes) -> dict[str, Performance]:
+def estimated(reference: ClassOutcomes, current: ClassOutcomes) -> dict[str, PerformanceMetric]:
     """The metrics to be expected of ``current``, whose true values need not be known; empty if it cannot be told.
 
     ``reference``: labelled rows of the same model. Binary classifiers: as ``realised``; more classes: accuracy.
@@ -42,7 +42,7 @@ def estimated(reference: ClassOutcomes, current: ClassOutcomes) -> dict[str, Per
     right = np.einsum("bii->b", reference.counts[:, :, :-1])
     chance = calibrated(right, reference.counts[:, :, :-1].sum(axis=(1, 2)))
     value, low, high = share(float((total.sum(axis=1) * chance).sum()), float(total.sum()))
-    return {"accuracy": Performance("accuracy", value, low, high, current.rows, "estimated")}
+    return {"accuracy": PerformanceMetric("accuracy", value, low, high, current.rows, "estimated")}
 
 
 def calibrated(positive: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Drift as Prometheus metrics: what the last check of each model version found.
+"""Drift and performance as Prometheus metrics: what the last check of each model version found.
 
 One table, :data:`METRICS`, says what there is; dashboard and docs are made from it. Gauges hold what is recorded in the
 metadata, so whoever scrapes sees the present state, also after a restart, and a version that was archived disappears.
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ..metadata import Metadata
     from ..metadata.drift import DriftReport
+    from ..metadata.performance import PerformanceReport
 
 FEATURES = 500
 """Features of a model version that get series of their own: the ones that moved most."""
@@ -69,7 +70,18 @@ def latest_reports(metadata: Metadata, model: str | None = None) -> list[DriftRe
     return found
 
 
-def registry_of(reports: Iterable[DriftReport]) -> CollectorRegistry:
+def latest_performance(metadata: Metadata, model: str | None = None) -> list[PerformanceReport]:
+    """The newest performance report of each model version that is not archived, as :func:`latest_reports`."""
+    found: list[PerformanceReport] = []
+    for name in [one.name for one in metadata.models.list()] if model is None else [model]:
+        newest: dict[int, PerformanceReport] = {}
+        for report in metadata.performance.list(name, limit=200):
+            newest.setdefault(report.version, report)
+        found += [r for v, r in sorted(newest.items()) if metadata.models.get(name, version=v).state != "archived"]
+    return found
+
+
+def registry_of(reports: Iterable[DriftReport], performance: Iterable[PerformanceReport] = ()) -> CollectorRegistry:
     """A registry that holds the gauges of these reports, and nothing else."""
     from prometheus_client import CollectorRegistry, Gauge
 
@@ -79,6 +91,10 @@ def registry_of(reports: Iterable[DriftReport]) -> CollectorRegistry:
         version = (report.model, str(report.version))
         for name, feature, value in samples(report):
             gauges[name].labels(*version, *((feature,) if feature is not None else ())).set(value)
+    for one in performance:
+        for kind, found in one.metrics.items():
+            for name, metric in found.items():
+                gauges["model_performance"].labels(one.model, str(one.version), name, kind).set(metric["value"])
     return registry
 
 

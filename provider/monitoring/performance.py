@@ -28,7 +28,7 @@ LOWER_IS_BETTER = frozenset({"brier", "calibration_error", "log_loss", "mae", "m
 
 
 @dataclass(frozen=True)
-class Performance:
+class PerformanceMetric:
     """One metric. ``low`` and ``high`` bound it at 95 %; None where no interval is known.
 
     ``rows``: how many rows it rests on; of estimated metrics, those that were estimated.
@@ -50,7 +50,7 @@ class Performance:
         return asdict(self)
 
 
-def realised(outcomes: Outcomes) -> dict[str, Performance]:
+def realised(outcomes: Outcomes) -> dict[str, PerformanceMetric]:
     """The metrics of the rows whose true values are known, by name; empty without any.
 
     Binary classifiers: accuracy, precision, recall, f1 (of ``classes[1]``), roc_auc, brier, log_loss,
@@ -68,7 +68,7 @@ def realised(outcomes: Outcomes) -> dict[str, Performance]:
 
 def binary(
     positive: NDArray[Any], negative: NDArray[Any], *, scored: bool, kind: Literal["realised", "estimated"] = "realised"
-) -> dict[str, Performance]:
+) -> dict[str, PerformanceMetric]:
     """Metrics of a binary classifier.
 
     ``positive``, ``negative``: (score bins, 2) counts, or expected counts, of rows whose true value is the positive
@@ -162,7 +162,7 @@ def _calibration_error(score: NDArray[Any], positive: NDArray[Any], total: NDArr
     return float(np.abs(expected - actual).sum())
 
 
-def _of_classes(outcomes: ClassOutcomes) -> dict[str, Performance]:
+def _of_classes(outcomes: ClassOutcomes) -> dict[str, PerformanceMetric]:
     table = outcomes.confusion.astype(float)
     hits, predicted, true = np.diag(table), table.sum(axis=1), table.sum(axis=0)
     present = (predicted + true) > 0
@@ -183,7 +183,7 @@ def _of_classes(outcomes: ClassOutcomes) -> dict[str, Performance]:
     return _named(found, round(rows), "realised")
 
 
-def _of_values(outcomes: ValueOutcomes) -> dict[str, Performance]:
+def _of_values(outcomes: ValueOutcomes) -> dict[str, PerformanceMetric]:
     n = outcomes.labelled
     if not n:
         return {}
@@ -206,10 +206,12 @@ def _around(value: float, variance: float, rows: int, floor: float = -math.inf) 
     return value, max(value - half, floor), value + half
 
 
-def _named(found: dict[str, _Interval], rows: int, kind: Literal["realised", "estimated"]) -> dict[str, Performance]:
+def _named(
+    found: dict[str, _Interval], rows: int, kind: Literal["realised", "estimated"]
+) -> dict[str, PerformanceMetric]:
     """Without the metrics that these rows cannot tell, such as precision where nothing was predicted positive."""
     return {
-        name: Performance(name, value, low, high, rows, kind)
+        name: PerformanceMetric(name, value, low, high, rows, kind)
         for name, (value, low, high) in found.items()
         if math.isfinite(value)
     }

@@ -68,7 +68,7 @@ def _sorted(ids: NDArray[np.uint64], bits: np.uint64, rows: np.uint64) -> NDArra
 def _hash(ids: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """64 bits of all sixteen bytes; the upper ones are good."""
     with np.errstate(over="ignore"):
-        key = ids[:, 0] * _MULTIPLIER
+        key: NDArray[np.uint64] = ids[:, 0] * _MULTIPLIER
         key ^= key >> _SHIFT
         key += ids[:, 1]
         key *= _MULTIPLIER

@@ -48,6 +48,7 @@ from windsock.provider.metadata.filters import (
     RunFilter,
     Where,
 )
+from windsock.provider.metadata.performance import NewPerformanceReport
 from windsock.provider.metadata.rest.methods import noun_class
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         metadata.pipelines.register(f"p{i}", digest=f"{i}", spec={}, source_digest="s")
     with metadata.transaction() as connection:
         _fill(connection)
+        for i in range(1500):
+            about = {"model": f"m{i % 100}", "version": 1, "deployment": f"d{i % 100}"}
+            metadata.performance.record(NewPerformanceReport(**about, rows=i, labelled=0, mature=False))
         connection.exec_driver_sql("ANALYZE")
     yield metadata
     metadata.close()
@@ -329,6 +333,10 @@ CALLS: dict[str, Callable[[Metadata], Any]] = {
             DriftFilter(drifted=True),
             DriftFilter(since=WEEK, until=NOW),
         ),
+    ),
+    "performance": lambda m: (
+        (m.performance.list(), m.performance.latest("m1"), m.performance.list(deployment="d1")),
+        (m.performance.since(1000), m.performance.since(0, "m1"), m.performance.since(0, None, "d1")),
     ),
     "audit": lambda m: (
         m.audit.append("me", "try", "model", "m1"),

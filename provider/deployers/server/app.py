@@ -7,6 +7,7 @@
 ``GET /v2/models/{name}[/ready]``     the model, its inputs and outputs
 ``POST /v2/models/{name}/infer``      Open Inference Protocol v2; also ``/versions/{version}/…``
 ``POST /predict``                     plain JSON
+``POST /feedback``                    true values, by request id
 ``GET /metrics``                      Prometheus
 ====================================  =======================================================================
 
@@ -25,12 +26,13 @@ from urllib.parse import quote
 import orjson
 
 from ...predictions.request_ids import format_request_id, new_request_id, parse_request_id, row_ids
-from . import page, protocols
+from . import feedback, page, protocols
 from .batching import Batcher, Waiting, now
 from .metrics import ServerMetrics
 from .problems import Refused, suggestion
 
 if TYPE_CHECKING:
+    from ...predictions.labels import LabelWriter
     from ...predictions.writer import PredictionWriter
     from .predictor import Predictor
     from .protocols import Answered, Asked
@@ -125,6 +127,7 @@ class ModelServer:
         self._predictor: Predictor | None = None
         self._example: Sequence[Mapping[str, Any]] | None = None
         self._writer: PredictionWriter | None = None
+        self._labels: LabelWriter | None = None
         self._open = self._open_routes()
         self._guarded = self._guarded_routes()
 
@@ -134,10 +137,12 @@ class ModelServer:
         validator: Validator,
         *,
         writer: PredictionWriter | None,
+        labels: LabelWriter | None = None,
         example: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         """Become ready. Called once, in the event loop, with a predictor that has answered its own example."""
         self._predictor, self._validator, self._writer, self._example = predictor, validator, writer, example
+        self._labels = labels
         classes = predictor.schema.outputs.classes
         self._binary = classes is not None and len(classes) == 2
         self._batcher = Batcher(
@@ -157,6 +162,8 @@ class ModelServer:
             self._batcher.close()
         if self._writer is not None:
             self._writer.close()
+        if self._labels is not None:
+            self._labels.close()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -203,6 +210,7 @@ class ModelServer:
             "/": {"GET": self._page},
             "/v2": {"GET": self._about},
             "/predict": {"POST": self._plain},
+            "/feedback": {"POST": self._feedback},
             "/metrics": {"GET": self._metrics},
         }
         model = f"/v2/models/{self.model}"
@@ -257,6 +265,16 @@ class ModelServer:
             guarded=self._token is not None,
         )
         await exchange.answer(200, html, b"text/html; charset=utf-8")
+
+    async def _feedback(self, exchange: Exchange) -> None:
+        if self._labels is None:
+            raise Refused(409, "This server keeps no prediction log, so there is nothing to compare labels with.")
+        pairs = feedback.read_feedback(await exchange.body(self.limits.max_body_bytes))
+        try:
+            kept = await asyncio.to_thread(self._labels.append, pairs)
+        except OSError as error:
+            raise Refused(503, f"The labels could not be kept: {error.strerror}.") from None
+        await exchange.answer(202, orjson.dumps({"accepted": kept}))
 
     async def _plain(self, exchange: Exchange) -> None:
         await self._predict(exchange, protocols.read_plain, self._write_plain)

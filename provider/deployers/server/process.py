@@ -16,6 +16,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from ...errors import WindsockError
+from ...predictions.labels import LabelWriter
 from ...predictions.writer import PredictionWriter
 from .app import ModelServer
 from .loading import build_store, load_predictor, spool_folder
@@ -141,8 +142,9 @@ class ServerProcess:
         release = self._release
         store = self._store or build_store(release.store, release.home)
         predictor, validator = load_predictor(release, store)
-        writer = None
+        writer = labels = None
         if release.log is not None:
+            labels = LabelWriter(store, release.model, spool_folder(release.home, release.deployment) / "labels")
             writer = PredictionWriter(
                 store,
                 predictor.schema,
@@ -152,7 +154,7 @@ class ServerProcess:
                 settings=release.log,
             )
         example = release.example if isinstance(release.example, list) else None
-        return lambda: self._app.serve_model(predictor, validator, writer=writer, example=example)
+        return lambda: self._app.serve_model(predictor, validator, writer=writer, labels=labels, example=example)
 
     async def _drain(self, public: uvicorn.Server) -> None:
         """Accept no new connection, and end each open one with its next answer.
