@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from threading import Lock
@@ -32,8 +33,9 @@ from ..errors import ArtifactCorrupted, ArtifactError, ArtifactNotFound, Windsoc
 from ..security.keys import connections_of
 from ..security.sealing import (
     CHUNK,
+    GROUP,
     HEADER_SIZE,
-    TAG,
+    STRIDE,
     DataKey,
     Pipe,
     SealedReader,
@@ -66,7 +68,7 @@ _IN_MEMORY = 8 << 20
 _PIECE = 4 << 20
 """Bytes handed to the hashing thread at a time."""
 _BEHIND = 4
-"""Chunks that may wait for the disk while the next ones are sealed."""
+"""Groups of chunks that may wait for the disk while the next ones are sealed."""
 _BATCH_FILES, _BATCH_BYTES = 512, 256 << 20
 
 
@@ -389,8 +391,9 @@ class SealingFile(HashingFile):
         self._waiting = memoryview(bytearray(CHUNK))
         self._filled = 0
         self._disk = Pipe(lambda data: write_all(self._fd, data))
-        self._buffers: list[memoryview] = []
-        self._turn = 0
+        self._buffer = memoryview(b"")  # until there is a whole chunk, which small files never have
+        self._sealed = 0
+        self._busy: deque[memoryview] = deque()
         write_all(self._fd, memoryview(self._sealer.header))
 
     def write(self, data: Any) -> int:
@@ -424,6 +427,8 @@ class SealingFile(HashingFile):
         if self.closed:
             return
         try:
+            if self._sealed:
+                self._disk.put(self._buffer[: self._sealed])
             while self._disk.waiting:
                 self._disk.take()
             digest = f"{ALGORITHM}:{self._hasher.hexdigest()}"
@@ -440,20 +445,29 @@ class SealingFile(HashingFile):
             super().close()
 
     def _chunk(self, data: memoryview) -> None:
-        """Seal a chunk here and write it on the other thread, a few chunks behind."""
-        if self._disk.waiting == _BEHIND:
+        """Seal a chunk here; a few together are written on the other thread, some behind."""
+        if not self._buffer:
+            self._buffer = memoryview(bytearray(GROUP * STRIDE))
+        self._sealer.chunk(data, self._buffer[self._sealed : self._sealed + STRIDE])
+        self._sealed += STRIDE
+        if self._sealed == len(self._buffer):
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._disk.put(self._buffer[: self._sealed])
+        self._busy.append(self._buffer)
+        self._sealed = 0
+        if len(self._busy) < _BEHIND:
+            self._buffer = memoryview(b"")
+        else:
             self._disk.take()
-        if len(self._buffers) <= _BEHIND:
-            self._buffers.append(memoryview(bytearray(CHUNK + TAG)))
-        out = self._buffers[self._turn % (_BEHIND + 1)]
-        self._turn += 1
-        self._disk.put(self._sealer.chunk(data, out))
+            self._buffer = self._busy.popleft()
 
 
 def seal_file(source: Path, target: Path, key: DataKey, name: str) -> None:
     """The sealed form of a file, a chunk at a time."""
     sealer = Sealer(key)
-    buffer, spare = memoryview(bytearray(2 * CHUNK)), memoryview(bytearray(CHUNK + TAG))
+    buffer, spare = memoryview(bytearray(2 * CHUNK)), memoryview(bytearray(STRIDE))
     with source.open("rb", buffering=0) as plain, target.open("wb", buffering=0) as sealed:
         out = sealed.fileno()
         write_all(out, memoryview(sealer.header))

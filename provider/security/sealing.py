@@ -22,7 +22,7 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
@@ -33,13 +33,17 @@ from ..errors import ArtifactCorrupted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CHUNK = 1 << 20
+CHUNK = 256 << 10
 TAG = 16
+STRIDE = CHUNK + TAG
+GROUP = 4
+"""Chunks that are read and written at a time where all of a file passes by."""
 MAGIC = b"\x93WSEAL\x00\x01"
 _HEADER = struct.Struct(">8s16s32sI4x")
 HEADER_SIZE = _HEADER.size
 _INFO = b"windsock sealed file 1"
 _AHEAD = 4
+_HELD = 8
 _END = object()
 
 
@@ -66,7 +70,7 @@ def sealed_size(size: int) -> int:
 def plain_size(sealed: int) -> int | None:
     """Bytes inside a sealed file of that size; None if no sealed file has that size."""
     body = sealed - HEADER_SIZE
-    count = max(1, -(-body // (CHUNK + TAG)))
+    count = max(1, -(-body // STRIDE))
     size = body - TAG * count
     return size if size >= 0 and sealed_size(size) == sealed else None
 
@@ -109,7 +113,7 @@ def seal(data: bytes, key: DataKey, name: str) -> bytes:
     parts: list[Any] = [sealer.header]
     start = 0
     while len(data) - start > CHUNK:
-        parts.append(sealer.chunk(view[start : start + CHUNK], memoryview(bytearray(CHUNK + TAG))))
+        parts.append(sealer.chunk(view[start : start + CHUNK], memoryview(bytearray(STRIDE))))
         start += CHUNK
     return b"".join([*parts, sealer.last(view[start:], name)])
 
@@ -139,18 +143,17 @@ class SealedReader(io.RawIOBase):
             )
         self.key_id = key_id
         body = raw_size - HEADER_SIZE
-        self._last = max(1, -(-body // (CHUNK + TAG))) - 1
+        self._last = max(1, -(-body // STRIDE)) - 1
         self.size = max(0, body - TAG * (self._last + 1))
         self._cipher = _Cipher(find_key(key_id), salt)
         self._position = 0
         self._raw_position = HEADER_SIZE
-        self._sealed = memoryview(bytearray(min(CHUNK + TAG, max(body, TAG))))
-        self._held = memoryview(bytearray(0))
-        self._held_number = -1
+        self._sealed = memoryview(bytearray(min(STRIDE, max(body, TAG))))
+        self._held: OrderedDict[int, memoryview] = OrderedDict()
         if sealed_size(self.size) != raw_size:  # no chunk but the only one is empty, and each has its tag
             raise self._broken("it is cut off", self._last)
         if self.size == 0:  # nothing will ever be read of it, so what says that it is whole is looked at now
-            self._open(0, self._held)
+            self._open(0, memoryview(bytearray(0)))
 
     def readinto(self, target: Any) -> int:
         """Fill ``target`` as far as the file reaches."""
@@ -159,7 +162,7 @@ class SealedReader(io.RawIOBase):
         while done < len(out) and self._position < self.size:
             number, offset = divmod(self._position, CHUNK)
             length = min(CHUNK, self.size - number * CHUNK)
-            if offset == 0 and len(out) - done >= length and number != self._held_number:
+            if offset == 0 and len(out) - done >= length and number not in self._held:
                 self._open(number, out[done : done + length])
                 taken = length
             else:
@@ -175,34 +178,38 @@ class SealedReader(io.RawIOBase):
 
         The file is read on another thread meanwhile.
         """
-        ahead = Pipe(lambda item: self._read_ahead(*item))
+        ahead = Pipe(lambda sealed: _read_into(self._raw, sealed))
+        groups = -(-(self._last + 1) // GROUP)
+        free = deque(memoryview(bytearray(GROUP * STRIDE)) for _ in range(min(_AHEAD, groups)))
+        waiting: deque[memoryview] = deque()
+        self._raw.seek(HEADER_SIZE)
+        self._raw_position = -1  # the other thread's until the end
         try:
-            waiting: deque[tuple[memoryview, memoryview]] = deque()
-            self._raw.seek(HEADER_SIZE)
-            self._raw_position = -1  # the other thread's until the end
-            free = [memoryview(bytearray(CHUNK + TAG)) for _ in range(min(_AHEAD, self._last + 1))]
-            for number in range(self._last + 1 + len(free)):
-                if number >= len(free):
-                    sealed, out = waiting.popleft()
-                    got = ahead.take()
-                    opened = number - len(free)
-                    self._open_chunk(opened, sealed, got, out)
-                    if opened % _AHEAD == _AHEAD - 1 or opened == self._last:
-                        each(target[opened // _AHEAD * _AHEAD * CHUNK : min((opened + 1) * CHUNK, self.size)])
-                    free_buffer = free[number % len(free)]
-                else:
-                    free_buffer = free[number]
-                if number <= self._last:
-                    out = target[number * CHUNK : min((number + 1) * CHUNK, self.size)]
-                    sealed = free_buffer[: len(out) + TAG]
-                    waiting.append((sealed, out))
-                    ahead.put((sealed,))
+            asked = opened = 0
+            while opened < groups:
+                while free and asked < groups:
+                    chunks = min(GROUP, self._last + 1 - asked * GROUP)
+                    plain = min(GROUP * CHUNK, self.size - asked * GROUP * CHUNK)
+                    waiting.append(free.popleft()[: plain + chunks * TAG])
+                    ahead.put(waiting[-1])
+                    asked += 1
+                sealed = waiting.popleft()
+                got = ahead.take()
+                each(self._open_group(opened, sealed, got, target))
+                free.append(memoryview(sealed.obj))
+                opened += 1
         finally:
             ahead.close()
         self._position = self.size
 
-    def _read_ahead(self, sealed: memoryview) -> int:
-        return _read_into(self._raw, sealed)
+    def _open_group(self, group: int, sealed: memoryview, got: int, target: memoryview) -> memoryview:
+        """Chunks that were read together, opened into their place in ``target``."""
+        first = group * GROUP
+        for number in range(first, min(first + GROUP, self._last + 1)):
+            at = (number - first) * STRIDE
+            out = target[number * CHUNK : min((number + 1) * CHUNK, self.size)]
+            self._open_chunk(number, sealed[at : at + len(out) + TAG], max(0, min(got - at, len(out) + TAG)), out)
+        return target[first * CHUNK : min((first + GROUP) * CHUNK, self.size)]
 
     def readall(self) -> bytes:
         out = bytearray(max(0, self.size - self._position))
@@ -228,17 +235,20 @@ class SealedReader(io.RawIOBase):
         super().close()
 
     def _chunk(self, number: int, length: int) -> memoryview:
-        """The chunk as it is kept for reads of less than a chunk."""
-        if self._held_number != number:
-            if len(self._held) < length:
-                self._held = memoryview(bytearray(length))
-            self._held_number = -1
-            self._open(number, self._held[:length])
-            self._held_number = number
-        return self._held[:length]
+        """The chunk as it is kept for reads of less than a chunk: a few, for readers that go to and fro."""
+        found = self._held.get(number)
+        if found is not None:
+            self._held.move_to_end(number)
+            return found[:length]
+        memory = self._held.popitem(last=False)[1] if len(self._held) == _HELD else None
+        if memory is None or len(memory) < length:
+            memory = memoryview(bytearray(min(CHUNK, self.size)))
+        self._open(number, memory[:length])
+        self._held[number] = memory
+        return memory[:length]
 
     def _open(self, number: int, out: memoryview) -> None:
-        at = HEADER_SIZE + number * (CHUNK + TAG)
+        at = HEADER_SIZE + number * STRIDE
         if at != self._raw_position:
             self._raw.seek(at)
         sealed = self._sealed[: len(out) + TAG]
