@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-AREAS = ("imports", "compile", "runtime", "tasks", "artifacts", "metadata", "drift", "serving", "faults")
+AREAS = ("imports", "compile", "runtime", "tasks", "artifacts", "stores", "metadata", "rest", "drift", "serving", "faults")
 
 
 def main() -> int:

@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from ...provider.errors import (
     AliasNotFound,
@@ -37,6 +38,7 @@ from ...provider.errors import (
 )
 from . import artifacts, audit, deployments, drift, lineage, metadata, metrics, models, public, runs, stacks
 from .access import GUARDS as OF_THE_PAGES
+from .callers import Identify, caller_of
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +60,8 @@ _STATUS = {
 }
 
 
-def build_app() -> FastAPI:
-    """The app. Raises ``RuntimeError`` if a route is open to everybody."""
+def build_app(identify: Identify = caller_of) -> FastAPI:
+    """The app. ``identify`` says who calls the metadata. Raises ``RuntimeError`` if a route is open to everybody."""
     app = FastAPI(title="Windsock", docs_url=None, redoc_url=None, openapi_url=None)
     # A mounted app has a state of its own, in which Airflow's dependencies would not find the auth manager.
     app.dependency_overrides[auth_manager_from_app] = get_auth_manager
@@ -70,6 +72,7 @@ def build_app() -> FastAPI:
     for noun in (artifacts, audit, deployments, drift, lineage, metadata, metrics, models, runs, stacks):
         app.include_router(noun.router, prefix="/api")
     assert_guarded(app)
+    app.router.routes.append(Route("/api" + metadata.PATH, metadata.endpoint(identify), methods=["POST"]))
     app.mount("/static", StaticFiles(directory=Path(__file__).parents[1] / "static"))
     return app
 

@@ -6,13 +6,14 @@ their name.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import resolve_user_from_token
-from fastapi import Depends, Header, HTTPException
+from fastapi import Depends, Header, HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 
 from ...provider.errors import TokenInvalid
@@ -22,6 +23,10 @@ from .tokens import is_windsocks, read_token
 
 _OF_DAGS = {"runs", "lineage", "pipelines", "audit"}
 """Nouns that tell of every DAG's runs: whoever reads them over REST must be allowed to read every DAG."""
+
+
+Identify = Callable[[Request, str, str], Awaitable[Caller]]
+"""Says who asks for a method of a noun. Raises ``TokenInvalid``, ``NotPermitted``."""
 
 
 def bearer_token(authorization: Annotated[str, Header()] = "") -> str:
@@ -34,9 +39,10 @@ def bearer_token(authorization: Annotated[str, Header()] = "") -> str:
 BearerToken = Annotated[str, Depends(bearer_token)]
 
 
-async def caller_of(noun: str, method: str, token: BearerToken) -> Caller:
+async def caller_of(request: Request, noun: str, method: str) -> Caller:
     """Raises ``TokenInvalid``, and ``NotPermitted`` for a method that nobody may call over REST."""
     scope = find_method(noun, method).access.scope
+    token = bearer_token(request.headers.get("Authorization", ""))
     if is_windsocks(token):
         return await read_token(token)
     try:
@@ -58,6 +64,3 @@ def _scopes_of(user: BaseUser, noun: str, scope: str) -> frozenset[str]:
         )
         return frozenset({READ} if allowed else ())
     return frozenset(SCOPES if manager.is_authorized_asset(method="POST", user=user) else ())
-
-
-CallerDep = Annotated[Caller, Depends(caller_of)]

@@ -46,7 +46,6 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SplitAirflow]:
     environment = {
         "WINDSOCK_HOME": str(folder / "windsock"),
         "AIRFLOW__WINDSOCK__METADATA_TRANSPORT": "rest",
-        "AIRFLOW__API__WORKERS": "2",
     }
     running = SplitAirflow(
         folder / "airflow",
