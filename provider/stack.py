@@ -54,6 +54,9 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 """The built-in stack ``local``, and what every other stack starts from."""
 
+_SECTIONS = ("name", "retention", "step_cache")
+"""What a stack file says that is no component."""
+
 IF_ASKED: Mapping[str, Mapping[str, Any]] = MappingProxyType({"data_validator": {"flavor": "great_expectations"}})
 """What a stack has without naming it, for who asks; no part of ``check``, because it needs an extra."""
 
@@ -160,6 +163,24 @@ class Stack:
             fields = error.facts.get("fields") or ["retention"]
             place = document.where(*fields[0].split("."))
             raise ComponentInvalid(f"{place}: {error.message}", hint=error.hint, **error.facts) from None
+
+    @property
+    def borrows_from(self) -> tuple[str, ...]:
+        """Stacks whose results the step cache takes, too: ``step_cache: {borrow_from: […]}``. See runtime/borrowing.py.
+
+        Raises ``StackInvalid``.
+        """
+        document = self._document
+        section = (document.data or {}).get("step_cache") if document else None
+        if document is None or section is None:
+            return ()
+        names = section.get("borrow_from", []) if isinstance(section, Mapping) else None
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names) or set(section) - {"borrow_from"}:
+            where = document.where("step_cache")
+            raise StackInvalid(
+                f"{where}: step_cache is configured wrongly.", hint="Write: step_cache: {borrow_from: [staging]}"
+            )
+        return tuple(name for name in names if name != self.name)
 
     def has(self, kind: str) -> bool:
         """Whether the stack has a component of that kind (an alerter is optional, a deployer always there)."""
@@ -298,8 +319,8 @@ def _merge(name: str, document: YamlDocument) -> dict[str, Any]:
         raise _invalid(document, (), f"a stack is a mapping of kind to component, and this is a {type(data).__name__}.")
     kinds = [kind for kind in KINDS if kind != "step"]
     for key in data:
-        if key not in {*kinds, "name", "retention"}:
-            known = [*kinds, "retention"]
+        if key not in {*kinds, *_SECTIONS}:
+            known = [*kinds, *_SECTIONS]
             raise _invalid(document, (key,), f'"{key}" is no kind of component.', did_you_mean(str(key), known))
     if data.get("name", name) != name:
         raise _invalid(
@@ -312,7 +333,7 @@ def _merge(name: str, document: YamlDocument) -> dict[str, Any]:
     for kind, value in data.items():
         if kind == "compute":
             merged[kind] = _computes(value, document)
-        elif kind not in {"name", "retention"}:
+        elif kind not in _SECTIONS:
             default = DEFAULTS.get(kind, {}).get("flavor")
             merged[kind] = _options(value, (kind,), document, default=default)
     return merged

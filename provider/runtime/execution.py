@@ -56,7 +56,7 @@ class Execution:
         context = StepContext(self.invocation, self.logger or self._logger(), self.store, self.stack)
         try:
             found, binder = self._prepare()
-            return self._cached() or self._fresh(found, binder, context)
+            return self._cached() or self._borrowed(context) or self._fresh(found, binder, context)
         except BaseException as error:
             if not getattr(error, "gave_up_recording", False):
                 self._failed(error, context)
@@ -79,20 +79,40 @@ class Execution:
         if hit is None or not usable(hit.outputs, self.invocation, self.store):
             return None
         reach("runtime.cache.hit")
+        outputs = {output.name: hit.outputs[output.name] for output in self.invocation.outputs}
+        return self._record_cached(outputs, tuple(hit.artifacts), hit.step_run)
+
+    def _borrowed(self, context: StepContext) -> StepResult | None:
+        """What a stack that this one trusts has computed, copied."""
+        if self.cache_key is None or self.stack is None or not self.stack.borrows_from:
+            return None
+        from .borrowing import borrow
+
+        found = borrow(self.invocation, self.cache_key, self.stack, self.store)
+        if found is None:
+            return None
+        name, records = found
+        context.logger.info("cached: computed by stack %s before, and copied from there", name)
+        outputs = {output.name: unrecorded_ref(output, records[output.name]) for output in self.invocation.outputs}
+        return self._record_cached(outputs, tuple(records.values()), None)
+
+    def _record_cached(
+        self, outputs: dict[str, Ref], artifacts: tuple[dict[str, Any], ...], cached_from: str | None
+    ) -> StepResult | None:
         result = StepResult(
-            outputs={output.name: hit.outputs[output.name] for output in self.invocation.outputs},
+            outputs=outputs,
             state="cached",
             seconds=time.perf_counter() - self._began,
-            artifacts=tuple(hit.artifacts),
+            artifacts=artifacts,
             cache_key=self.cache_key,
-            cached_from=hit.step_run,
+            cached_from=cached_from,
         )
         try:
-            self.recorder.finish(self, result)
+            refs = self.recorder.finish(self, result)
         except ContentRemoved:  # by a pruner, after it was seen in the store: a miss
             return None
         reach("runtime.cache.recorded")
-        return result
+        return result if cached_from else result.with_outputs(refs)
 
     def _fresh(self, found: Target, binder: Binder, context: StepContext) -> StepResult:
         reach("runtime.step.before_start")
