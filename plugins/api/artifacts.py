@@ -29,12 +29,17 @@ def list_artifacts(
     """The newest versions."""
     wanted = ArtifactFilter(name=name, prefix=prefix, type=type, since=since, until=until)
     page = metadata.artifacts.search(wanted, limit, before)
-    return {"items": [_public(one) for one in page.items], "next": page.next}
+    return {"items": [_without_columns(_public(one)) for one in page.items], "next": page.next}
 
 
 @router.get("/{artifact}/versions/{version}")
 def get_version(artifact: str, version: int, metadata: MetadataDep) -> dict[str, Any]:
     return _public(metadata.artifacts.get(artifact, version))
+
+
+def _without_columns(version: dict[str, Any]) -> dict[str, Any]:
+    """For lists: what is in the columns of each table would be most of the answer."""
+    return {**version, "metadata": {key: fact for key, fact in version["metadata"].items() if key != "statistics"}}
 
 
 def _public(version: ArtifactVersion) -> dict[str, Any]:

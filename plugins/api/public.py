@@ -18,7 +18,7 @@ _SECRET_KEY = re.compile(
 _DATABASE = re.compile(
     r"\b(sqlite|postgres(?:ql)?|mysql|mariadb|oracle|mssql)(?:\+\w+)?:/{2,4}[^\s'\",;)]*[^\s'\",;):.]", re.IGNORECASE
 )
-_ROWS = frozenset({"preview"})
+_ROWS = frozenset({"preview", "thumbnail"})
 
 
 def text(value: str) -> str:

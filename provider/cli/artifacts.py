@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator  # noqa: TC003
+from collections.abc import Iterator, Sequence  # noqa: TC003
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,6 +121,10 @@ def versions(
     _print(read_page(page, more=f"--before {page.next}"), output)
 
 
+_LOOKED_INTO = {"preview", "statistics", "thumbnail"}
+"""What ``preview`` shows."""
+
+
 @app.command("show")
 def show(ctx: typer.Context, name: Name, stack: StackName = None, output: Output = Format.TEXT) -> None:
     """Everything that is known about one version."""
@@ -128,7 +132,7 @@ def show(ctx: typer.Context, name: Name, stack: StackName = None, output: Output
     found = _version(loaded, name)
     step = loaded.metadata.runs.step(found.producer) if found.producer else None
     run = loaded.metadata.runs.get_by_key(step.run) if step else None
-    details = {k: v for k, v in found.metadata.items() if k != "preview"}
+    details = {k: v for k, v in found.metadata.items() if k not in _LOOKED_INTO}
     emit(
         {**record(found), "step": step.step if step else None, "run": f"{run.dag_id}/{run.run_id}" if run else None},
         output,
@@ -160,11 +164,12 @@ def _gone(stack: Stack, uri: str) -> str | None:
 
 @app.command("preview")
 def preview(ctx: typer.Context, name: Name, stack: StackName = None, output: Output = Format.TEXT) -> None:
-    """The first rows or values, as they were recorded; reads no data."""
+    """The first rows or values and what is in the columns, as they were recorded; reads no data."""
     found = _version(session(ctx).stack(stack), name)
     beginning = found.metadata.get("preview", found.metadata.get("items"))
     data = {"artifact": found.artifact, "version": found.version, "type": found.type, "preview": beginning}
-    emit({**data, "schema": found.metadata.get("schema")}, output, lambda: _beginning(found, beginning))
+    more = {key: found.metadata.get(key) for key in ("schema", "statistics")}
+    emit({**data, **more}, output, lambda: _with_statistics(found, _beginning(found, beginning)))
 
 
 _COLUMNS = 8
@@ -185,6 +190,34 @@ def _beginning(found: ArtifactVersion, beginning: Any) -> Any:
         lines = [(name, schema.get(name), *values) for name, values in beginning.items()]
         return group(table(lines, "column", "type", *(f"#{row}" for row in range(len(rows)))), "", note)
     return facts(beginning) if isinstance(beginning, dict) else shown(beginning)
+
+
+def _with_statistics(found: ArtifactVersion, beginning: Any) -> Any:
+    statistics = found.metadata.get("statistics")
+    if not statistics or not statistics["columns"]:
+        return beginning
+    names = ("nulls", "min", "max", "mean", "std")
+    lines = [
+        (name, *(_rounded(facts.get(key)) for key in names), sparkline(facts.get("histogram") or ()))
+        for name, facts in statistics["columns"].items()
+    ]
+    sample = statistics.get("sampled")
+    note = f"mean, std and histogram of {sample} of {statistics['rows']} rows" if sample else None
+    parts = [beginning, "", table(lines, "column", *names, "histogram")]
+    return group(*parts, "", note) if note else group(*parts)
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def sparkline(counts: Sequence[int]) -> str:
+    """A histogram in one line of text: ``▁▂▅█▃``."""
+    most = max(counts, default=0)
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // most)] for count in counts) if most else ""
+
+
+_BARS = " ▁▂▃▄▅▆▇█"
 
 
 @app.command("get")

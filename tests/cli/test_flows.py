@@ -157,7 +157,11 @@ class TestArtifact:
     def test_preview(self, windsock, trained):
         shown = windsock("artifact", "preview", "prices.load_flats", "--output", "json").json
         assert list(shown["preview"]) == ["size", "floor", "price"]
-        assert "5 of 200 rows" in windsock("artifact", "preview", "prices.load_flats").out
+        shown_text = windsock("artifact", "preview", "prices.load_flats").out
+        assert "5 of 200 rows" in shown_text
+        assert shown["statistics"]["columns"]["price"]["count"] == 200
+        assert any("price" in line and "█" in line for line in shown_text.splitlines())
+        assert "histogram" not in windsock("artifact", "show", "prices.load_flats").out
 
     def test_find_by_digest(self, windsock, trained):
         digest = trained["outputs"]["train"]["output"]["digest"]
