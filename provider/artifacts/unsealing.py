@@ -32,18 +32,20 @@ def load_encrypted(
     uri = str(ref["uri"])
     if uri.endswith(TREE):
         return NEEDS_A_FILE
+    limit = materializer.in_memory_below if isinstance(materializer, BufferMaterializer) else 0
+    here = materializer.reads_files and store.is_local
+    # Asked before it is opened: opening begins to fetch.
+    if not here and limit is not None and (limit == 0 or store.size(uri) >= limit):
+        return NEEDS_A_FILE
     with store.open(uri) as file:
         size = file.seek(0, 2)
         file.seek(0)
-        limit = materializer.in_memory_below if isinstance(materializer, BufferMaterializer) else 0
         if isinstance(materializer, BufferMaterializer) and (limit is None or size < limit):
             careful = verify or not materializer.mappable
             data, digest = _into_memory(file, size, digest=careful)
             if careful:
                 require_digest(ref, digest)
             return materializer.read(data, request)
-        if not materializer.reads_files or not store.is_local:
-            return NEEDS_A_FILE
         if not verify:
             return materializer.load_file(file, request)
         digest_of = _Digest(store.open(uri))
