@@ -17,7 +17,20 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-AREAS = ("imports", "compile", "runtime", "tasks", "artifacts", "stores", "metadata", "rest", "drift", "serving", "faults")
+AREAS = (
+    "imports",
+    "compile",
+    "runtime",
+    "tasks",
+    "artifacts",
+    "stores",
+    "metadata",
+    "rest",
+    "drift",
+    "performance",
+    "serving",
+    "faults",
+)
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SCORE_BINS = 1000
 """Bins of a score between 0 and 1, equally wide after the arcsine transformation, so that scores near 0 and 1, where a
 sure model has nearly all of them, are told apart down to a millionth."""
+_SLICE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -123,23 +124,34 @@ def count_classes(
     ``predictions`` (n,) and ``labels`` (n,) are indices of ``classes``, and -1 where the value is missing or no class:
     such predictions are left out, such labels count as not known. ``scores`` (n,) are probabilities.
     """
+    return count_binned(predictions, None if scores is None else score_bins(scores), labels, classes)
+
+
+def count_binned(
+    predictions: NDArray[Any], bins: NDArray[Any] | None, labels: NDArray[Any] | None, classes: Sequence[Any]
+) -> ClassOutcomes:
+    """Like :func:`count_classes`, of scores that are bins already: :func:`score_bins`, -1 for none."""
     size = len(classes)
-    known = np.full(len(predictions), size, np.int64) if labels is None else np.where(labels < 0, size, labels)
-    bins = np.zeros(len(predictions), np.int64) if scores is None else score_bins(scores)
-    good = (predictions >= 0) & (bins >= 0)
-    cell = (bins * size + predictions) * (size + 1) + known
-    cells = SCORE_BINS * size * (size + 1)
-    counts = np.bincount(cell[good] if not good.all() else cell, minlength=cells)
     shape = (SCORE_BINS, size, size + 1)
-    return ClassOutcomes(tuple(classes), counts.astype(np.int64).reshape(shape), scores is not None)
+    counts = np.zeros(SCORE_BINS * size * (size + 1), np.int64)
+    for start in range(0, len(predictions), _SLICE):
+        part = slice(start, start + _SLICE)
+        predicted = predictions[part].astype(np.int64)
+        place = np.zeros(len(predicted), np.int64) if bins is None else bins[part].astype(np.int64)
+        known = np.full(len(predicted), -1) if labels is None else labels[part].astype(np.int64)
+        good = (predicted >= 0) & (place >= 0)
+        cell = (place * size + predicted) * (size + 1) + np.where(known < 0, size, known)
+        counts += np.bincount(cell if good.all() else cell[good], minlength=len(counts))
+    return ClassOutcomes(tuple(classes), counts.reshape(shape), bins is not None)
 
 
-def score_bins(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+def score_bins(scores: NDArray[np.float64]) -> NDArray[np.int16]:
     """The bin of each score; -1 for what is no probability."""
     with np.errstate(invalid="ignore"):
         valid = (scores >= 0) & (scores <= 1)
         bins = np.arcsin(np.sqrt(np.where(valid, scores, 0.0))) * (2 / np.pi * SCORE_BINS)
-    return np.where(valid, np.minimum(bins.astype(np.int64), SCORE_BINS - 1), -1)
+    found: NDArray[np.int16] = np.where(valid, np.minimum(bins, SCORE_BINS - 1), -1).astype(np.int16)
+    return found
 
 
 def bin_centres() -> NDArray[np.float64]:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..errors import DataUnreadable
 from ..predictions.joining import ids_of, match_ids
-from .outcomes import Outcomes, count_classes, count_values
+from .outcomes import Outcomes, count_binned, count_values, score_bins
 from .predictions import PredictionSource
 from .sources import ParquetSource, require_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import pyarrow as pa
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LEVELS = 20
 """Values of a sliced category that are told apart, the most frequent ones; the others are one slice."""
 _OTHERS = "others"
+_DELAYS = 100_000
 
 
 @dataclass(frozen=True)
@@ -62,46 +63,52 @@ def read_truth(
     """
     with PredictionSource(files, start, end, opener) as source:
         require_columns(slices, source.schema, "The prediction log has")
-        ids = ids_of(_column(source, "request_id"))
-        found = _labels(labels, opener)
-        rows, which = match_ids(ids, found.ids)
-        count = _counter(source, found, rows, which, classes)
-        times = _numbers(_column(source, "ts"), np.int64)
-        delay = found.times[which] - times[rows]
-        return Truth(
-            count(None),
-            {name: _slices(_column(source, name), count) for name in slices},
-            float(np.quantile(delay, 0.95)) / 1e6 if len(delay) else None,
-        )
+        found = _labels(labels, classes, opener)
+        rows, which = match_ids(_ids(source), found.ids)
+        delay = _delay(source, found, rows, which)
+        count = _counter(source, found.values[which], rows, classes)
+        del rows, which
+        return Truth(count(None), {name: _slices(_column(source, name), count) for name in slices}, delay)
 
 
 def _counter(
-    source: Source,
-    found: _Labels,
-    rows: NDArray[np.intp],
-    which: NDArray[np.intp],
-    classes: Sequence[Any] | None,
+    source: Source, found: NDArray[Any], rows: NDArray[np.intp], classes: Sequence[Any] | None
 ) -> Callable[[NDArray[np.bool_] | None], Outcomes]:
-    """A function that counts some of the rows, or all."""
-    predicted = _column(source, "prediction")
+    """A function that counts some of the rows, or all. ``found``: the true values of ``rows``."""
     if classes is None:
-        answers = _numbers(predicted, np.float64)
+        answers = np.concatenate([np.empty(0), *(_numbers(p, np.float64) for p in _pieces(source, "prediction"))])
         true = np.full(len(answers), np.nan)
-        true[rows] = found.numbers()[which]
+        true[rows] = found
         return lambda some: count_values(answers, true) if some is None else count_values(answers[some], true[some])
-    places = class_places(predicted, classes)
-    truth = np.full(len(places), -1, np.int64)
-    truth[rows] = found.places(classes)[which]
-    scores = _scores(_column(source, "score"), places, len(classes)) if "score" in source.schema else None
-    if scores is not None and np.isnan(scores).all():
-        scores = None
+    nothing = np.empty(0, np.int16)
+    places = np.concatenate([nothing, *(class_places(piece, classes) for piece in _pieces(source, "prediction"))])
+    truth = np.full(len(places), -1, np.int16)
+    truth[rows] = found
+    bins = _score_bins(source, places, len(classes))
 
     def count(some: NDArray[np.bool_] | None) -> Outcomes:
         if some is None:
-            return count_classes(places, scores, truth, classes)
-        return count_classes(places[some], None if scores is None else scores[some], truth[some], classes)
+            return count_binned(places, bins, truth, classes)
+        return count_binned(places[some], None if bins is None else bins[some], truth[some], classes)
 
     return count
+
+
+def _delay(source: Source, found: _Labels, rows: NDArray[np.intp], which: NDArray[np.intp]) -> float | None:
+    """Seconds until the truth was known, at the 95th percentile, of up to about a hundred thousand rows."""
+    step = -(-len(rows) // _DELAYS)
+    if not step:
+        return None
+    rows, which = rows[::step], which[::step]
+    order = np.argsort(rows)
+    rows, known = rows[order], found.times[which[order]]
+    at = begin = 0
+    asked = np.empty(len(rows), np.int64)
+    for piece in _pieces(source, "ts"):
+        end = int(np.searchsorted(rows, at + len(piece)))
+        asked[begin:end] = _numbers(piece, np.int64)[rows[begin:end] - at]
+        at, begin = at + len(piece), end
+    return float(np.quantile(known - asked, 0.95)) / 1e6
 
 
 def _slices(column: pa.ChunkedArray, count: Callable[[NDArray[np.bool_] | None], Outcomes]) -> dict[str, Outcomes]:
@@ -141,45 +148,53 @@ def _ranges(cuts: NDArray[np.float64]) -> list[str]:
     return [*names, f"> {cuts[-1]:g}"]
 
 
-@dataclass(frozen=True)
-class _Labels:
-    """All labels, in the order of their arrival. Of some files the values are text, of others numbers."""
+class _Labels(NamedTuple):
+    """All labels, in the order of their arrival."""
 
     ids: NDArray[np.uint64]
-    values: list[pa.Array]
+    values: NDArray[Any]
+    """Places in the classes, -1 for what is no class; or numbers, NaN for what is none."""
     times: NDArray[np.int64]
 
-    def numbers(self) -> NDArray[np.float64]:
-        """Values as numbers, NaN for those that are none."""
-        parts = [np.empty(0)]
-        for array in self.values:
-            if str(array.type) == "double":
-                parts.append(_numbers(array, np.float64))
-            else:
-                parts.append(np.array([_number(text) for text in array.to_pylist()], float))
-        return np.concatenate(parts)
 
-    def places(self, classes: Sequence[Any]) -> NDArray[np.int64]:
-        """Values as places in ``classes``, -1 for those that are no class."""
-        return np.concatenate([np.empty(0, np.int64), *(class_places(array, classes) for array in self.values)])
-
-
-def _labels(files: Sequence[str], opener: Opener | None) -> _Labels:
+def _labels(files: Sequence[str], classes: Sequence[Any] | None, opener: Opener | None) -> _Labels:
     ids: list[NDArray[np.uint64]] = [np.empty((0, 2), np.uint64)]
-    values: list[pa.Array] = []
+    values: list[NDArray[Any]] = [np.empty(0, np.float64 if classes is None else np.int16)]
     times: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
     for file in files:
         with ParquetSource([file], opener) as source:
-            ids.append(ids_of(_column(source, "request_id")))
-            values += _column(source, "label").chunks
-            times.append(_numbers(_column(source, "label_ts"), np.int64))
-    return _Labels(np.concatenate(ids), values, np.concatenate(times))
+            ids.append(_ids(source))
+            times += [_numbers(piece, np.int64) for piece in _pieces(source, "label_ts")]
+            pieces = _pieces(source, "label")
+            values += [_as_numbers(piece) if classes is None else class_places(piece, classes) for piece in pieces]
+    return _Labels(ids[1] if len(ids) == 2 else np.concatenate(ids), np.concatenate(values), np.concatenate(times))
+
+
+def _as_numbers(array: pa.Array) -> NDArray[np.float64]:
+    if str(array.type) == "double":
+        return _numbers(array, np.float64)
+    return np.array([_number(text) for text in array.to_pylist()], float)
+
+
+def _ids(source: Source) -> NDArray[np.uint64]:
+    """All request ids, filled into one array: a second copy of ten million would be 160 MB."""
+    ids = np.empty((source.expected_rows or 0, 2), np.uint64)
+    at = 0
+    for piece in _pieces(source, "request_id"):
+        ids[at : at + len(piece)] = ids_of(piece)
+        at += len(piece)
+    return ids[:at]
+
+
+def _pieces(source: Source, name: str) -> Iterator[pa.Array]:
+    for chunk in source.chunks():
+        yield from source.read(chunk, name)
 
 
 def _column(source: Any, name: str) -> pa.ChunkedArray:
     import pyarrow as pa
 
-    pieces = [piece for chunk in source.chunks() for piece in source.read(chunk, name)]
+    pieces = list(_pieces(source, name))
     kind = source.schema[name]
     return pa.chunked_array([piece if piece.type == kind else piece.cast(kind) for piece in pieces], kind)
 
@@ -204,7 +219,7 @@ def _numbers(column: Any, kind: Any, missing: Any = None) -> NDArray[Any]:
     return np.concatenate([np.empty(0, kind), *(np.from_dlpack(chunk) for chunk in chunks if len(chunk))])
 
 
-def class_places(column: Any, classes: Sequence[Any]) -> NDArray[np.int64]:
+def class_places(column: Any, classes: Sequence[Any]) -> NDArray[np.int16]:
     """Where each value of a column stands in ``classes``; -1 for a null and for what is no class.
 
     A class is recognised by its number (``1``, ``1.0`` and ``True`` are one) or by its text.
@@ -212,22 +227,22 @@ def class_places(column: Any, classes: Sequence[Any]) -> NDArray[np.int64]:
     import pyarrow as pa
     import pyarrow.types as t
 
-    if hasattr(column, "chunks"):
-        return np.concatenate([np.empty(0, np.int64), *(class_places(chunk, classes) for chunk in column.chunks)])
     if t.is_dictionary(column.type):
         of_values = class_places(column.dictionary, classes)
         codes = _numbers(column.indices, np.int64, missing=-1)
-        return np.where(codes < 0, -1, np.append(of_values, -1)[codes])
+        of_rows: NDArray[np.int16] = np.append(of_values, np.int16(-1))[codes]
+        return of_rows
     if not len(column):
-        return np.empty(0, np.int64)
+        return np.empty(0, np.int16)
     if t.is_string(column.type) or t.is_large_string(column.type):
         encoded = column.dictionary_encode()
         known = {_text(value): place for place, value in enumerate(classes)}
         table = [known.get(_text(text), -1) for text in encoded.dictionary.to_pylist()]
         codes = _numbers(encoded.indices, np.int64, missing=-1)
-        return np.where(codes < 0, -1, np.array([*table, -1], np.int64)[codes])
+        found: NDArray[np.int16] = np.array([*table, -1], np.int16)[codes]
+        return found
     values = _numbers(column.cast(pa.int8()) if t.is_boolean(column.type) else column, np.float64)
-    places = np.full(len(values), -1, np.int64)
+    places = np.full(len(values), -1, np.int16)
     for place, value in enumerate(classes):
         number = _number(value)
         if np.isfinite(number):
@@ -250,15 +265,26 @@ def _number(value: Any) -> float:
         return float("nan")
 
 
-def _scores(column: pa.ChunkedArray, places: NDArray[np.int64], classes: int) -> NDArray[np.float64] | None:
-    """Binary: the score itself. More classes: of each row's list, the probability of what was predicted."""
+def _score_bins(source: Source, places: NDArray[np.int16], classes: int) -> NDArray[np.int16] | None:
+    """Binary: of the score itself. More classes: of each row's list, of the probability of what was predicted."""
+    if "score" not in source.schema:
+        return None
+    found: list[NDArray[np.int16]] = [np.empty(0, np.int16)]
+    at = 0
+    for piece in _pieces(source, "score"):
+        found.append(score_bins(_scores(piece, places[at : at + len(piece)], classes)))
+        at += len(piece)
+    bins = np.concatenate(found)
+    return bins if (bins >= 0).any() else None
+
+
+def _scores(array: pa.Array, places: NDArray[np.int16], classes: int) -> NDArray[np.float64]:
     import pyarrow.types as t
 
-    if not (t.is_list(column.type) or t.is_large_list(column.type) or t.is_fixed_size_list(column.type)):
-        return _numbers(column, np.float64)
-    array = column.combine_chunks()
+    if not (t.is_list(array.type) or t.is_large_list(array.type) or t.is_fixed_size_list(array.type)):
+        return _numbers(array, np.float64)
     flat = _numbers(array.flatten(), np.float64)
     if array.null_count or len(flat) != len(array) * classes:
-        return None
+        return np.full(len(array), np.nan)
     picked: NDArray[np.float64] = flat.reshape(-1, classes)[np.arange(len(array)), np.maximum(places, 0)]
     return picked

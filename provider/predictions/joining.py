@@ -18,15 +18,15 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
 
 
-def ids_of(column: Any) -> NDArray[np.uint64]:
-    """Request ids of an Arrow column (``fixed_size_binary(16)``, no nulls) as an array of shape (rows, 2)."""
-    chunks = column.chunks if hasattr(column, "chunks") else [column]
-    parts = []
-    for chunk in chunks:
-        data = chunk.buffers()[1]
-        words = np.frombuffer(data, np.uint64) if data is not None else np.empty(0, np.uint64)
-        parts.append(words.reshape(-1, 2)[chunk.offset : chunk.offset + len(chunk)])
-    return np.concatenate(parts) if parts else np.empty((0, 2), np.uint64)
+_SLICE = 1 << 20
+"""Rows that are compared at a time, so that what is in between stays small."""
+
+
+def ids_of(array: Any) -> NDArray[np.uint64]:
+    """Request ids of an Arrow array (``fixed_size_binary(16)``, no nulls) as a view of shape (rows, 2)."""
+    data = array.buffers()[1]
+    words = np.frombuffer(data, np.uint64) if data is not None else np.empty(0, np.uint64)
+    return words.reshape(-1, 2)[array.offset : array.offset + len(array)]
 
 
 def match_ids(wanted: NDArray[np.uint64], known: NDArray[np.uint64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -39,21 +39,27 @@ def match_ids(wanted: NDArray[np.uint64], known: NDArray[np.uint64]) -> tuple[ND
     bits = np.uint64(max(len(wanted), len(known)).bit_length())
     rows = (np.uint64(1) << bits) - np.uint64(1)
     asked, stored = _sorted(wanted, bits, rows), _sorted(known, bits, rows)
-    # Of rows with one hash the last is found, because the number with the greatest row is the greatest.
-    place = np.searchsorted(stored, asked | rows, "right") - 1
-    place[place < 0] = 0
-    found = stored[place]
-    hit = (found ^ asked) <= rows  # the same hash
-    left, right = (asked[hit] & rows).astype(np.intp), (found[hit] & rows).astype(np.intp)
-    ours, theirs = _taken(wanted, left), _taken(known, right)
-    same = (ours[:, 0] == theirs[:, 0]) & (ours[:, 1] == theirs[:, 1])
-    if same.all():
-        return left, right
-    others = left[~same]
-    hashes = np.unique(_hash(wanted[others]) & ~rows)
-    candidates = np.flatnonzero(np.isin(_hash(known) & ~rows, hashes))
-    more = _look_up(wanted, others, known, candidates)
-    return np.concatenate((left[same], more[0])), np.concatenate((right[same], more[1]))
+    lefts, rights, others = [], [], []
+    for start in range(0, len(asked), _SLICE):
+        part = asked[start : start + _SLICE]
+        # Of rows with one hash the last is found, because the number with the greatest row is the greatest.
+        place = np.searchsorted(stored, part | rows, "right") - 1
+        found = stored[np.maximum(place, 0)]
+        hit = (found ^ part) <= rows  # the same hash
+        left, right = (part[hit] & rows).astype(np.intp), (found[hit] & rows).astype(np.intp)
+        ours, theirs = _taken(wanted, left), _taken(known, right)
+        same = (ours[:, 0] == theirs[:, 0]) & (ours[:, 1] == theirs[:, 1])
+        if not same.all():
+            others.append(left[~same])
+            left, right = left[same], right[same]
+        lefts.append(left)
+        rights.append(right)
+    del asked, stored
+    if others:
+        left, right = _look_up(wanted, np.concatenate(others), known, rows)
+        lefts.append(left)
+        rights.append(right)
+    return np.concatenate(lefts), np.concatenate(rights)
 
 
 def _sorted(ids: NDArray[np.uint64], bits: np.uint64, rows: np.uint64) -> NDArray[np.uint64]:
@@ -83,9 +89,11 @@ def _taken(ids: NDArray[np.uint64], rows: NDArray[np.intp]) -> NDArray[np.uint64
 
 
 def _look_up(
-    wanted: NDArray[np.uint64], some: NDArray[np.intp], known: NDArray[np.uint64], candidates: NDArray[np.intp]
+    wanted: NDArray[np.uint64], some: NDArray[np.intp], known: NDArray[np.uint64], rows: np.uint64
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The same for few rows, whose hashes are those of other ids, too."""
+    hashes = np.unique(_hash(wanted[some]) & ~rows)
+    candidates = np.flatnonzero(np.isin(_hash(known) & ~rows, hashes))
     table = {known[row].tobytes(): row for row in candidates.tolist()}
     hits = [(row, table[id_]) for row in some.tolist() if (id_ := wanted[row].tobytes()) in table]
     pairs = np.array(hits, np.intp).reshape(-1, 2)
