@@ -130,7 +130,10 @@ def _known_and_highest(items: Callable[[str], Any]) -> CompoundSelect[Any]:
 
 
 _highest = select(func.max(_V.c.version)).where(_V.c.artifact == _A.c.name).correlate(_A).scalar_subquery()
-_IDS_BY_PAIRS = select(_V.c.artifact, _V.c.digest, _V.c.id).where(_pairs(_listed))
+_ids_by_pairs = Direct(
+    select(_V.c.artifact, _V.c.digest, _V.c.id).where(_pairs(_listed)),
+    fixed=select(_V.c.artifact, _V.c.digest, _V.c.id).where(_pairs(unpacked)),
+)
 _look_up = Direct(_known_and_highest(_listed), fixed=_known_and_highest(unpacked))
 _insert = Direct(insert(_V).returning(_V.c.artifact, _V.c.digest, _V.c.id))  # in no order: SQLite has none to offer
 _INSERT_ONLY = insert(_V)
@@ -348,8 +351,9 @@ def _follow(connection: Connection, item: NewArtifact, known: dict[tuple[str, st
 
 def ids_by_content(connection: Connection, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """Numbers of versions by (artifact, digest)."""
-    rows = connection.execute(_IDS_BY_PAIRS, _lists(wanted := dict.fromkeys(pairs)))
-    return {(name, digest): number for name, digest, number in rows if (name, digest) in wanted}
+    rows = _ids_by_pairs.rows(connection, _lists(wanted := dict.fromkeys(pairs)))
+    found = {(row["artifact"], row["digest"]): row["id"] for row in rows}
+    return {pair: number for pair, number in found.items() if pair in wanted}
 
 
 def _lists(pairs: Iterable[tuple[str, str]]) -> JSON:

@@ -19,6 +19,7 @@ from . import audit, schema
 from .artifacts import ids_by_content
 from .columns import clean_text
 from .database import Database, PerDialect, in_order
+from .direct import Direct
 from .listing import Listing, begins
 from .records import ANY, JSON, Any_, Page, Record, finite, now, page_start
 from .terms import values_of
@@ -117,15 +118,17 @@ _NUMBERS = {"artifact": "artifact_version", "baseline": "baseline_version", "eva
 _VERSION = select(*(column for column in _V.c if column.name not in _NUMBERS.values()))
 _OF_MODEL = _V.c.model == bindparam("model")
 
-_ENSURE = PerDialect(lambda insert: insert(_M).on_conflict_do_nothing())
-_LOCK = select(_M.c.name).where(_M.c.name == bindparam("model")).with_for_update()
+_ensure = Direct(PerDialect(lambda insert: insert(_M).on_conflict_do_nothing()))
+_lock = Direct(select(_M.c.name).where(_M.c.name == bindparam("model")).with_for_update())
 _SOURCE = select(_S.c.run, _S.c.task_id, _S.c.map_index).where(_S.c.id == bindparam("step_run"))
-_BY_SOURCE = _VERSION.where(
-    _OF_MODEL, _V.c.source == bindparam("source"), _V.c.artifact_version == bindparam("artifact_version")
+_by_source = Direct(
+    _VERSION.where(
+        _OF_MODEL, _V.c.source == bindparam("source"), _V.c.artifact_version == bindparam("artifact_version")
+    )
 )
-_HIGHEST = select(func.coalesce(func.max(_V.c.version), 0)).where(_OF_MODEL)
-_INSERT = insert(_V)
-_ADD_VALUES = insert(schema.model_version_value)
+_highest = Direct(select(func.coalesce(func.max(_V.c.version), 0).label("version")).where(_OF_MODEL))
+_insert = Direct(insert(_V))
+_add_values = Direct(insert(schema.model_version_value))
 _ONE = _VERSION.where(_OF_MODEL, _V.c.version == bindparam("version"))
 _BY_ALIAS = _VERSION.join(_A, (_A.c.model == _V.c.model) & (_A.c.version == _V.c.version)).where(
     _OF_MODEL, _A.c.alias == bindparam("alias")
@@ -147,15 +150,17 @@ _MODEL = select(_M.c.name, _M.c.description, _latest.label("latest_version"), _M
 )
 _ALIASES = select(_A).where(_A.c.model == bindparam("model")).order_by(_A.c.alias)
 _ALIASES_OF = select(_A.c.model, _A.c.alias, _A.c.version).where(_A.c.model.in_(bindparam("models", expanding=True)))
-_ALIAS = select(_A).where(_A.c.model == bindparam("model"), _A.c.alias == bindparam("alias"))
-_SET_ALIAS = PerDialect(
-    lambda insert: (statement := insert(_A)).on_conflict_do_update(
-        index_elements=[_A.c.model, _A.c.alias],
-        set_={name: statement.excluded[name] for name in ("version", "revision", "updated_at")},
+_alias = Direct(select(_A).where(_A.c.model == bindparam("model"), _A.c.alias == bindparam("alias")))
+_set_alias = Direct(
+    PerDialect(
+        lambda insert: (statement := insert(_A)).on_conflict_do_update(
+            index_elements=[_A.c.model, _A.c.alias],
+            set_={name: statement.excluded[name] for name in ("version", "revision", "updated_at")},
+        )
     )
 )
 _REMOVE_ALIAS = delete(_A).where(_A.c.model == bindparam("model"), _A.c.alias == bindparam("alias"))
-_ADD_EVENT = insert(_E)
+_add_event = Direct(insert(_E))
 _EVENTS = select(_E).where(_E.c.model == bindparam("model"), _E.c.id < bindparam("before"))
 _EVENTS_OF_ALIAS = _EVENTS.where(_E.c.alias == bindparam("alias"))
 _SINCE = select(_E).where(_E.c.model == bindparam("model"), _E.c.id > bindparam("after_id"))
@@ -181,23 +186,23 @@ class Models:
 
         def work(connection: Connection) -> ModelVersion:
             ensured = {"name": new.model, "description": None, "created_at": now()}
-            connection.execute(_ENSURE(connection), ensured)
-            connection.execute(_LOCK, {"model": new.model})
+            _ensure(connection, ensured)
+            _lock.rows(connection, {"model": new.model})
             numbers = _numbers(connection, new)
             source = new.source or _source(connection, new.step_run)
             key = {"model": new.model, "source": source, "artifact_version": numbers["artifact_version"]}
-            if source is not None and (row := connection.execute(_BY_SOURCE, key).mappings().first()):
-                return ModelVersion(**row)
+            if source is not None and (rows := _by_source.rows(connection, key)):
+                return ModelVersion(**rows[0])
             version = ModelVersion(
                 **{**new.model_dump(), "source": source},
-                version=connection.execute(_HIGHEST, key).scalar_one() + 1,
+                version=_highest.rows(connection, {"model": new.model})[0]["version"] + 1,
                 created_at=now(),
             )
             values = {**version.model_dump(), **numbers, "metrics": finite(new.metrics)}
             refer(connection, _uris(new))
-            connection.execute(_INSERT, values)
+            _insert(connection, values)
             if found := [*_values(version)]:
-                connection.execute(_ADD_VALUES, found)
+                _add_values(connection, found)
             reach("metadata.models.register")
             after = {"version": version.version, "artifact": new.artifact}
             audit.append(connection, new.created_by or "unknown", "register", "model", new.model, None, after)
@@ -294,7 +299,7 @@ class Models:
             self._must_be_active(connection, model, version)
             revision = present.revision + 1 if present else _revisions(connection, model, alias) + 1
             moved = Alias(model=model, alias=alias, version=version, revision=revision, updated_at=now())
-            connection.execute(_SET_ALIAS(connection), moved.model_dump())
+            _set_alias(connection, moved.model_dump())
             reach("metadata.models.set_alias")
             _log(connection, moved, current, version, actor=actor, reason=reason, gates=gates or [], run=run)
             return moved
@@ -352,7 +357,7 @@ class Models:
         """
 
         def work(connection: Connection) -> ModelVersion:
-            connection.execute(_LOCK, {"model": model})
+            _lock.rows(connection, {"model": model})
             row = connection.execute(_ONE, {"model": model, "version": version}).mappings().first()
             if row is None:
                 raise ModelNotFound(f'Model "{model}" has no version {version}.', model=model, version=version)
@@ -397,25 +402,26 @@ class Models:
         return int(row["latest_version"])
 
     def _locked(self, connection: Connection, model: str, alias: str) -> Alias | None:
-        if connection.execute(_LOCK, {"model": model}).first() is None:
+        if not _lock.rows(connection, {"model": model}):
             raise ModelNotFound(f'Model "{model}" is not registered.', hint="windsock model list", model=model)
-        row = connection.execute(_ALIAS, {"model": model, "alias": alias}).mappings().first()
-        return None if row is None else Alias(**row)
+        rows = _alias.rows(connection, {"model": model, "alias": alias})
+        return Alias(**rows[0]) if rows else None
 
     def _must_be_active(self, connection: Connection, model: str, version: int) -> None:
-        state = connection.execute(_STATE, {"model": model, "version": version}).scalar()
+        found = _state.rows(connection, {"model": model, "version": version})
+        state = found[0]["state"] if found else None
         if state == "active":
             return
-        found = "has no" if state is None else "has archived its"
+        it = "has no" if state is None else "has archived its"
         raise ModelNotFound(
-            f'Model "{model}" {found} version {version}.',
+            f'Model "{model}" {it} version {version}.',
             hint=f"List them: windsock model show {model}",
             model=model,
             version=version,
         )
 
 
-_STATE = select(_V.c.state).where(_OF_MODEL, _V.c.version == bindparam("version"))
+_state = Direct(select(_V.c.state).where(_OF_MODEL, _V.c.version == bindparam("version")))
 _D = schema.deployment
 _SERVING = (
     select(_D.c.name)
@@ -448,8 +454,8 @@ def _log(
     run: str | None,
 ) -> None:
     in_order(connection, ORDER)
-    connection.execute(
-        _ADD_EVENT,
+    _add_event(
+        connection,
         {
             "model": alias.model,
             "alias": alias.alias,

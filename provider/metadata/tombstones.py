@@ -26,6 +26,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select, update
 from ..errors import ContentRemoved
 from . import schema
 from .database import Database, PerDialect
+from .direct import Direct, unpacked
 from .records import JSON, Record, now
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ _GIVE_BACK = (
 )
 _FORGET = delete(_T).where(_T.c.state == "removed", _T.c.reason == "orphan", _T.c.since <= bindparam("before"))
 _STATES = select(_T.c.blob, _T.c.state, _T.c.since).where(_blobs)
+_states = Direct(_STATES, fixed=select(_T.c.blob, _T.c.state, _T.c.since).where(_T.c.blob.in_(unpacked("blobs"))))
 _OF_STATE = (
     select(_T)
     .where(_T.c.state == bindparam("of_state"), _T.c.blob > bindparam("after"))
@@ -193,7 +195,7 @@ def refer(connection: Connection, uris: Iterable[str], *, present: Mapping[str, 
     wanted = {blob_key(uri): uri for uri in uris}
     if not wanted:
         return
-    stones = {row.blob: (row.state, row.since) for row in connection.execute(_STATES, {"blobs": [*wanted]})}
+    stones = {row["blob"]: (row["state"], row["since"]) for row in _states.rows(connection, {"blobs": [*wanted]})}
     if stones:
         resolve(connection, wanted, stones, present)
 
