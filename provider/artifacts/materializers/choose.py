@@ -23,6 +23,7 @@ _CLASSES = {
     "text": ".plain:TextMaterializer",
     "bytes": ".plain:BytesMaterializer",
     "path": ".paths:PathMaterializer",
+    "object_path": ".object_paths:ObjectPathMaterializer",
     "numpy": ".arrays:ArrayMaterializer",
     "numpy.objects": ".arrays:ObjectArrayMaterializer",
     "arrow": ".arrow:ArrowMaterializer",
@@ -70,6 +71,7 @@ _EXACT = {
     "dask.dataframe.DataFrame": "dask",
     **dict.fromkeys(("torch.Tensor", "collections.OrderedDict"), "tensors"),
     "windsock.DatasetVersion": "dataset",
+    "airflow.sdk.ObjectStoragePath": "object_path",
     "xgboost.core.Booster": "xgboost",
     "lightgbm.basic.Booster": "lightgbm",
     "onnx.ModelProto": "onnx",
@@ -106,6 +108,7 @@ _ALIASES = {
     "dask_expr._collection.DataFrame": "dask.dataframe.DataFrame",
     "onnx.onnx_ml_pb2.ModelProto": "onnx.ModelProto",
     "pathlib._local.Path": "pathlib.Path",
+    "airflow.sdk.io.path.ObjectStoragePath": "airflow.sdk.ObjectStoragePath",
     "numpy.ma.core.MaskedArray": "numpy.ma.MaskedArray",
     "numpy.matrixlib.defmatrix.matrix": "numpy.matrix",
     "numpy.core.records.recarray": "numpy.rec.recarray",
@@ -114,6 +117,7 @@ _ALIASES = {
 """The defining module, in versions that do not set the public one."""
 
 _ENDINGS = {
+    ".objectpath.json": "object_path",
     ".array.json": "numpy.objects",
     ".dataclass.json": "dataclass",
     ".pydantic.json": "pydantic",

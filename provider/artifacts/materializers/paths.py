@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ...errors import MaterializerNotFound
-from ..digests import files_of
+from ..digests import files_of, write_all
 from .base import LoadRequest, StreamMaterializer
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ..digests import HashingFile
 
 _CHUNK = 4 << 20
+_SMALL = 256 << 10
 _PREVIEW_FILES = 20
 _PREVIEW_BYTES = 500
 _CONTROL = frozenset(map(chr, range(32))) - set("\t\n\r")
@@ -31,11 +33,14 @@ class PathMaterializer(StreamMaterializer):
         if not value.is_dir():
             super().save(value, path)
             return
+        path.mkdir()  # an empty folder is a value, too
+        made = {path}
         for name, source in files_of(value):
             copy = path / name
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, copy)
-        path.mkdir(exist_ok=True)  # an empty folder is a value, too
+            if copy.parent not in made:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                made.add(copy.parent)
+            _copy(source, copy)
 
     def streams(self, value: Any) -> bool:
         return not value.is_dir()
@@ -79,3 +84,20 @@ def _beginning(file: Path) -> dict[str, Any]:
         text = head.decode() if len(head) < _PREVIEW_BYTES else head[: head.rfind(b"\n") + 1].decode()
         return {"preview": text} if text and not set(text) & _CONTROL else {}
     return {}
+
+
+def _copy(source: Path, target: Path) -> None:
+    """``shutil.copyfile``, which for a small file takes four times as long as reading and writing it."""
+    fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(fd, _SMALL)
+    finally:
+        os.close(fd)
+    if len(data) == _SMALL:
+        shutil.copyfile(source, target)
+        return
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        write_all(fd, memoryview(data))
+    finally:
+        os.close(fd)

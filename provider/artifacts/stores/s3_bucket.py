@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
 _WRITER = "windsock-writer"
+_SMALL = 1 << 20
 _LOST = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder"}
 
 
@@ -33,10 +34,14 @@ class S3Bucket:
     def __init__(self, filesystem: Any, name: str) -> None:
         self._filesystem = filesystem
         self._name = name
+        self._client: Any = None
 
     async def call(self, operation: str, **arguments: Any) -> Mapping[str, Any]:
         """One request. 404 is ``FileNotFoundError``, a condition that did not hold ``FileExistsError``."""
         client = await self._filesystem.set_session()
+        if client is not self._client:
+            client.meta.events.register_last("before-call.s3", _do_not_ask)
+            self._client = client
         try:
             answer: Mapping[str, Any] = await getattr(client, operation)(Bucket=self._name, **arguments)
         except client.exceptions.ClientError as error:
@@ -150,6 +155,14 @@ class S3Upload:
     async def abort(self) -> None:
         with suppress(UploadLost):
             await self._bucket.call("abort_multipart_upload", **self._names)
+
+
+def _do_not_ask(params: Any, **_: Any) -> None:
+    """A small body is sent with its headers: to ask first ("Expect: 100-continue") is a round trip a file."""
+    body = params.get("body")
+    size = len(body) if isinstance(body, (bytes, bytearray)) else len(body.getbuffer())
+    if size <= _SMALL:
+        params["headers"].pop("Expect", None)
 
 
 def _md5(data: bytes) -> str:
