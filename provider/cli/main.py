@@ -26,6 +26,7 @@ COMMANDS = {
     "model": (".models", "app", "Model versions, aliases and promotion."),
     "deployment": (".deployments", "app", "Served models."),
     "drift": (".drift", "app", "Baselines, drift checks and reports."),
+    "performance": (".performance", "app", "True values, and how good a deployed model was by them."),
     "metrics": (".metrics", "app", "Drift for Prometheus, with alert rules and a dashboard."),
     "lineage": (".lineage", "app", "Where something comes from and what became of it."),
     "runs": (".runs", "app", "Runs of pipelines and their steps."),
