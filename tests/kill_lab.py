@@ -84,7 +84,8 @@ class Worker:
         os.write(self._journal, (" ".join(map(str, words)) + "\n").encode())
 
     def live(self) -> None:
-        while True:
+        parent = os.getppid()
+        while os.getppid() == parent:  # nobody lives on without the killer
             self.task()
 
     def task(self) -> None:
