@@ -105,7 +105,7 @@ class Upsert(mysql.Insert):
     What it does not know: which key was met. A row that collides with *any* unique key is kept, or changed.
     """
 
-    inherit_cache = True
+    inherit_cache = mysql.Insert.inherit_cache  # SQLAlchemy 2.0 caches none of them
 
     @property
     def excluded(self) -> Any:
