@@ -86,12 +86,15 @@ class Statistics:
                 self._add_limits(np, arrays)
 
     def _add_whole(self, np: Any, arrays: list[Any], rows: int) -> None:
+        if rows < _LONG:
+            matrix = np.array(arrays, dtype=np.float64)
+            self._keep_piece(np, matrix, rows)
+            self._block(np, matrix, slice(None))
+            return
         self._keep_piece(np, arrays, rows)
         if self._shift is None:
-            self._shift = _shift(np, self._pieces[0][:, :64])
-        if rows < _LONG:
-            self._block(np, np.array(arrays, dtype=np.float64), slice(None))
-            return
+            first = self._pieces[0][:, :64]
+            self._shift = _shift(np, np.fmin.reduce(first, axis=1), np.fmax.reduce(first, axis=1))
         for i, array in enumerate(arrays):  # one by one: a copy of them all would cost more than the sums
             self._block(np, np.asarray(array, dtype=np.float64).reshape(1, -1), slice(i, i + 1))
 
@@ -109,16 +112,19 @@ class Statistics:
         """Sum up a matrix of some of the numeric columns, one a line."""
         low, high = matrix.min(axis=1), matrix.max(axis=1)
         count: Any = matrix.shape[1]
-        shift = self._shift[lines]
-        rest = matrix - shift if shift.any() else matrix
-        total = rest.sum(axis=1)
-        if not np.isfinite(total).all():
+        good = None
+        if not np.isfinite(low + high).all():
             good = np.isfinite(matrix)
             count = good.sum(axis=1)
             self._odd[lines] += (~good).sum(axis=1)
             low, high = np.where(good, matrix, math.inf).min(axis=1), np.where(good, matrix, -math.inf).max(axis=1)
+        if self._shift is None:
+            self._shift = _shift(np, low, high)
+        shift = self._shift[lines]
+        rest = matrix - shift if shift.any() else matrix
+        if good is not None:
             rest = np.where(good, rest, 0.0)
-            total = rest.sum(axis=1)
+        total = rest.sum(axis=1)
         self._counts[lines] += count
         self._sums[lines] += total
         self._squares[lines] += np.einsum("ij,ij->i", rest, rest)  # no BLAS: its threads wait for each other
@@ -131,7 +137,7 @@ class Statistics:
         if stream and (self._batches - 1) % self._every:
             return
         step = self._step or (max(1, rows // _SHOWN) if self._batches == 1 and rows < BATCH else BATCH // _PIECE)
-        self._pieces.append(np.array([array[::step] for array in arrays], dtype=np.float64))
+        self._pieces.append(np.array([array[::step] for array in arrays], dtype=np.float64) if step > 1 else arrays)
         if stream and len(self._pieces) > _PIECES:
             self._pieces = self._pieces[1::2]
             self._every *= 2
@@ -189,9 +195,8 @@ class Statistics:
         return np.bincount(flat, minlength=len(sample) * _BINS).reshape(len(sample), _BINS)
 
 
-def _shift(np: Any, matrix: Any) -> Any:
+def _shift(np: Any, low: Any, high: Any) -> Any:
     """What to subtract before values are squared: the spread of 1,700,000,000 ± 1 would drown in its square."""
-    low, high = np.fmin.reduce(matrix, axis=1), np.fmax.reduce(matrix, axis=1)
     middle = (low + high) / 2
     return np.where(np.abs(middle) > 50 * (high - low), middle, 0.0)[:, None]
 
