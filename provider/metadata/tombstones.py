@@ -57,35 +57,35 @@ def blob_key(uri: str) -> str:
 
 _T = schema.tombstone
 _blobs = _T.c.blob.in_(bindparam("blobs", expanding=True))
+_state = func.coalesce(_T.c.state, "")
+"""The state of rows that are found by their key: as a column, SQLite would walk all of that state instead."""
 _MARK = PerDialect(lambda insert: insert(_T).on_conflict_do_nothing())
 _MARK_AGAIN = (
     update(_T)
-    .where(_blobs, _T.c.state == "removed")
+    .where(_blobs, _state == "removed")
     .values(state="marked", reason="orphan", since=bindparam("at"), owner=None)
 )
-_UNMARK = delete(_T).where(_blobs, _T.c.state == "marked")
-_BACK = delete(_T).where(
-    _T.c.blob == bindparam("of_blob"), _T.c.state == "removed", _T.c.since == bindparam("of_since")
-)
+_UNMARK = delete(_T).where(_blobs, _state == "marked")
+_BACK = delete(_T).where(_T.c.blob == bindparam("of_blob"), _state == "removed", _T.c.since == bindparam("of_since"))
 _CLAIM = (
     update(_T)
-    .where(_blobs, _T.c.state == "marked", _T.c.since <= bindparam("marked_before"))
+    .where(_blobs, _state == "marked", _T.c.since <= bindparam("marked_before"))
     .values(state="removing", since=bindparam("at"), owner=bindparam("new_owner"))
 )
 _TAKE_OVER = (
     update(_T)
-    .where(_blobs, _T.c.state == "removing", _T.c.since <= bindparam("abandoned_before"))
+    .where(_blobs, _state == "removing", _T.c.since <= bindparam("abandoned_before"))
     .values(since=bindparam("at"), owner=bindparam("new_owner"))
 )
-_MINE = select(_T).where(_blobs, _T.c.state == "removing", _T.c.owner == bindparam("of_owner"))
+_MINE = select(_T).where(_blobs, _state == "removing", _T.c.owner == bindparam("of_owner"))
 _GONE = (
     update(_T)
-    .where(_blobs, _T.c.state == "removing", _T.c.owner == bindparam("of_owner"))
+    .where(_blobs, _state == "removing", _T.c.owner == bindparam("of_owner"))
     .values(state="removed", since=bindparam("at"), owner=None)
 )
 _GIVE_BACK = (
     update(_T)
-    .where(_blobs, _T.c.state == "removing", _T.c.owner == bindparam("of_owner"))
+    .where(_blobs, _state == "removing", _T.c.owner == bindparam("of_owner"))
     .values(state="marked", since=bindparam("at"), owner=None)
 )
 _FORGET = delete(_T).where(_T.c.state == "removed", _T.c.reason == "orphan", _T.c.since <= bindparam("before"))
