@@ -32,6 +32,7 @@ class DetectDriftOperator(WindsockOperator):
     :param skip_unless_drifted: skip downstream tasks when there is no drift: put the retraining behind it.
     :param announce: emit the asset's event; False if a ``DriftSensor`` does.
     :param cooldown: no second event within this time; default 24 hours.
+    :param alert: tell people through the stack's alerter when drift begins, and again when it is over; not each time.
     """
 
     template_fields: Sequence[str] = ("deployment", *WindsockOperator.template_fields)
@@ -46,6 +47,7 @@ class DetectDriftOperator(WindsockOperator):
         skip_unless_drifted: bool = False,
         announce: bool = True,
         cooldown: timedelta | None = timedelta(hours=24),
+        alert: bool = False,
         **kwargs: Any,
     ) -> None:
         if announce:
@@ -57,6 +59,7 @@ class DetectDriftOperator(WindsockOperator):
         self.skip_unless_drifted = skip_unless_drifted
         self.announce = announce
         self.cooldown = cooldown
+        self.alert = alert
         self.report_id: int | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -89,12 +92,40 @@ class DetectDriftOperator(WindsockOperator):
         facts = drift_facts(report)
         self.log.info("%s", "; ".join(map(str, report.reasons)) or "No drift.")
         self._publish(report)
+        if self.alert:
+            self._tell(report, context)
         if report.drifted and self.announce:
             announced = announce_drift(stack.metadata, facts, self.deployment, self.cooldown, context)
             self.log.info("Announced." if announced else "Not announced: somebody did already, or it is too soon.")
         if self.skip_unless_drifted and not report.drifted:
             raise AirflowSkipException("No drift.")
         return facts
+
+    def _tell(self, report: DriftReport, context: Context) -> None:
+        """Send an alert if the report says something else than the one before it. A retry may send it again."""
+        from ..provider.alerters.base import Alert
+
+        stack, ti = self.loaded_stack, context["ti"]
+        earlier = next((r for r in stack.metadata.drift.list(deployment=self.deployment) if r.id < report.id), None)
+        if report.drifted == (earlier is not None and earlier.drifted):
+            return
+        claimant = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index}"
+        if not stack.metadata.drift.claim(report.id, f"alert.{self.deployment}", claimant=claimant):
+            return
+        links = {"log": getattr(ti, "log_url", None), "report": report.report_uri}
+        version = f"{report.model} version {report.version}"
+        sentence = f"The data of {version} have drifted" if report.drifted else f"The drift of {version} is over"
+        stack.component("alerter").send(
+            Alert(
+                title=f"{self.deployment}: {sentence}",
+                text="; ".join(map(str, report.reasons)),
+                severity="warning" if report.drifted else "info",
+                status="firing" if report.drifted else "resolved",
+                key=f"drift/{self.deployment}",
+                links={name: url for name, url in links.items() if url},
+                facts=drift_facts(report),
+            )
+        )
 
     def _publish(self, report: DriftReport) -> None:
         """Push the metrics, if the settings say where to. What is recorded stays recorded when that fails."""

@@ -33,6 +33,7 @@ class Flavor(NamedTuple):
 
 FLAVORS: dict[str, dict[str, Flavor]] = {
     "alerter": {
+        "notifier": Flavor("windsock.hooks.alerters:NotifierAlerter"),
         "webhook": Flavor(".alerters.webhook:WebhookAlerter"),
     },
     "artifact_store": {

@@ -19,7 +19,7 @@ class WebhookConfig(ComponentConfig):
     """``connection``: an Airflow connection of type ``http``; its password, if any, is sent as a bearer token.
 
     Or ``url``, for a receiver without a secret. ``template`` is the JSON that is sent, in which ``{title}``,
-    ``{text}``, ``{severity}`` and ``{key}`` are filled in; default: all of the alert.
+    ``{text}``, ``{severity}``, ``{status}``, ``{key}`` and ``{links}`` are filled in; default: all of the alert.
     """
 
     connection: str | None = None
@@ -46,7 +46,7 @@ class WebhookAlerter(Alerter):
 
     def send(self, alert: Alert) -> None:
         template = self.config.template
-        payload = alert.to_dict() if template is None else _filled(template, alert)
+        payload = alert.to_dict() if template is None else alert.filled(template)
         url, token = self._receiver()
         headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
         request = urllib.request.Request(url, json.dumps(payload).encode(), headers, method="POST")  # noqa: S310 - checked
@@ -78,14 +78,3 @@ class WebhookAlerter(Alerter):
             host = f"{found.schema or 'https'}://{host}{f':{found.port}' if found.port else ''}"
         path = str(found.extra.get("path") or "")
         return f"{host.rstrip('/')}/{path.lstrip('/')}" if path else host, found.password
-
-
-def _filled(value: Any, alert: Alert) -> Any:
-    if isinstance(value, dict):
-        return {key: _filled(item, alert) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_filled(item, alert) for item in value]
-    if isinstance(value, str):
-        for name in ("title", "text", "severity", "key"):
-            value = value.replace(f"{{{name}}}", getattr(alert, name))
-    return value

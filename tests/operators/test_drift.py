@@ -10,6 +10,7 @@ import loop_lab
 import pytest
 from airflow.sdk import DAG
 from loop_lab import events
+from prometheus_lab import webhook
 from windsock import drift_asset
 from windsock.hooks.drift import DriftHook
 from windsock.hooks.stacks import load_stack
@@ -123,3 +124,23 @@ class TestSensor:
     def test_takes_a_deployment_or_a_model(self) -> None:
         with pytest.raises(ValueError, match="exactly one"):
             DriftSensor(task_id="wait", deployment="a", model="b")
+
+
+class TestAlerts:
+    def test_people_hear_when_it_begins_and_when_it_is_over(
+        self, deployed: Path, windsock_home: Path, run_dag: Any
+    ) -> None:
+        (windsock_home / "stacks").mkdir(exist_ok=True)
+        now = datetime.now(timezone.utc)
+        with webhook() as (url, received):
+            stack = f"name: telling\nalerter: {{flavor: webhook, url: '{url}'}}\n"
+            (windsock_home / "stacks" / "telling.yaml").write_text(stack, encoding="utf-8")
+            for minutes, shift in ((50, 0.0), (40, 1.5), (30, 1.5), (20, 0.0), (10, 0.0)):
+                at = now - timedelta(minutes=minutes)
+                loop_lab.log_predictions(loop_lab.features(600, shift=shift), deployed, at=at)
+                telling = detection(stack="telling", alert=True, window=timedelta(minutes=5))
+                run_dag(telling, logical_date=at + timedelta(minutes=2))
+        told = [(alert["status"], alert["severity"], alert["key"]) for alert in received]
+        assert told == [("firing", "warning", "drift/flowers"), ("resolved", "info", "drift/flowers")]
+        assert "petal length" in received[0]["text"]
+        assert received[0]["links"]["report"].endswith("report.html")
