@@ -123,7 +123,7 @@ PROVIDER_INFO: dict[str, Any] = {
                 ),
                 "metadata_patience": _option(
                     "Seconds that a step waits for a metadata database that does not answer.",
-                    default="60",
+                    default="90",
                     kind="float",
                 ),
                 "spool": _option(

@@ -39,7 +39,7 @@ class Settings:
     metadata_transport: str = "sql"
     """``sql``: this process opens the metadata database. ``rest``: it asks the API server at ``api_url``."""
     api_url: str | None = None
-    metadata_patience: float = 60.0
+    metadata_patience: float = 90.0
     """Seconds that a step waits for a metadata database that does not answer."""
     artifact_cache_size: int = 10 * 10**9
     """Bytes that each remote artifact store may keep on this machine's disk; 0 for none."""
@@ -89,7 +89,7 @@ class Settings:
             artifact_cache_size=_size("artifact_cache_size", option("artifact_cache_size"), default=10 * 10**9),
             metadata_transport=_transport(option("metadata_transport")),
             api_url=option("api_url"),
-            metadata_patience=_seconds("metadata_patience", option("metadata_patience"), default=60.0),
+            metadata_patience=_seconds("metadata_patience", option("metadata_patience"), default=90.0),
             metrics_pushgateway=option("metrics_pushgateway"),
             require_signatures=_boolean("require_signatures", option("require_signatures"), default=False),
             signing_connection=option("signing_connection"),

@@ -169,13 +169,14 @@ def _born(world: World, worker: int, *, last: bool) -> int:
 def kill(world: World, times: int, task: float, *, seed: int = 0) -> None:
     """Kill workers ``times`` times in all, then let each finish its task.
 
-    ``task``: what :func:`warm` returned. Four workers share the machine, so a life is up to four times that.
+    ``task``: what :func:`warm` returned. Four workers share the machine, so a life is up to four times that, and at
+    most 0.4 s.
     """
     chance = random.Random(seed)
     lives: dict[int, tuple[int, float]] = {}
 
     def begin(worker: int) -> None:
-        lives[worker] = (_born(world, worker, last=False), time.monotonic() + chance.uniform(0.001, 4 * task))
+        lives[worker] = (_born(world, worker, last=False), time.monotonic() + chance.uniform(0.001, min(4 * task, 0.4)))
 
     seen: set[str] = set()
     try:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _ARTIFACT_FIELDS = ("artifact", "uri", "digest", "size", "type", "materializer", "metadata")
 _LOG = logging.getLogger(__name__)
-PATIENCE = 60.0
+PATIENCE = 90.0
 """Seconds to wait for a metadata database that does not answer."""
 FAILURE_PATIENCE = 5.0
 """The same when a failure is to be recorded: the step's own exception matters more."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from kill_lab import World, check, kill, warm
+from kill_lab import WORKERS, World, check, kill, warm
 from windsock.provider.metadata import migrate
 
 if TYPE_CHECKING:
@@ -47,5 +47,5 @@ def test_nothing_is_torn_lost_or_doubled(
     assert check(first)["tasks"] == 11
     kill(second, times, task)
     found = check(second)
-    assert found["tasks"] > times // 20  # they did get something done between the kills
+    assert found["tasks"] >= WORKERS  # each did get something done
     assert found["attempts"] - 2 * found["tasks"] > times // 10  # and were cut off in the middle of it
