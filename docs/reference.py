@@ -281,6 +281,8 @@ def rest_page() -> str:
         "# REST\n\nJSON for pages and programs, served by Airflow's API server. A route asks Airflow's auth manager\n"
         'for the right named; without a login it answers 401. An error is `{"error", "detail", "hint"}`.\n\n'
         + _table(("route", "answers", "needs the right to"), rows)
+        + "\n\nWorkers call the metadata's own methods, an API of Windsock's own: "
+        "[workers without database access](../how-to/workers-without-database.md).\n"
     )
 
 

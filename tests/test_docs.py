@@ -128,7 +128,8 @@ class TestNamesInTheDocs:
 
         options = PROVIDER_INFO["config"]["windsock"]["options"]
         # Read by the code, but no options of a user's installation.
-        known = {*(f"WINDSOCK_{o.upper()}" for o in options), "WINDSOCK_TOKEN", "WINDSOCK_DEBUG"}
+        others = {"WINDSOCK_API_TOKEN", "WINDSOCK_DEBUG", "WINDSOCK_TOKEN"}
+        known = {*(f"WINDSOCK_{o.upper()}" for o in options), *others}
         text = page.read_text(encoding="utf-8")
         for found in re.findall(r"\bWINDSOCK_[A-Z_]+[A-Z]\b", text):
             assert found in known or found.startswith("WINDSOCK_DB_"), f"{name(page)}: {found}"
