@@ -20,10 +20,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import blake3
@@ -32,14 +30,9 @@ from ..component import CheckResult
 from ..errors import ArtifactCorrupted, ArtifactError, ArtifactNotFound, WindsockError
 from ..security.keys import connections_of
 from ..security.sealing import (
-    CHUNK,
-    GROUP,
     HEADER_SIZE,
-    STRIDE,
     DataKey,
-    Pipe,
     SealedReader,
-    Sealer,
     is_sealed,
     key_id_of,
     plain_size,
@@ -47,8 +40,9 @@ from ..security.sealing import (
     sealed_size,
 )
 from .data_keys import FOLDER, DataKeys, RekeyResult
-from .digests import ALGORITHM, HashingFile, files_of, hex_of, write_all
+from .digests import HashingFile, files_of, hex_of
 from .private import private_folder
+from .sealed_files import SealingFile, seal_file
 from .store import TREE, ArtifactStore
 
 if TYPE_CHECKING:
@@ -65,10 +59,6 @@ _SHAPES = {"dtype", "files", "length", "parameters", "pickle", "rows", "schema",
 """Facts about a value that tell how it is made and not what it says."""
 _IN_MEMORY = 8 << 20
 """Smaller files are sealed in memory; bigger ones through a file of the store below's own staging."""
-_PIECE = 4 << 20
-"""Bytes handed to the hashing thread at a time."""
-_BEHIND = 4
-"""Groups of chunks that may wait for the disk while the next ones are sealed."""
 _BATCH_FILES, _BATCH_BYTES = 512, 256 << 20
 
 
@@ -80,12 +70,10 @@ class EncryptedArtifactStore(ArtifactStore):
         self.inner = inner
         self.encryption = encryption
         self.keys_of = DataKeys(inner, encryption.key, encryption.previous, lambda: inner.context.credentials)
-        self.workers = inner.workers
         self.memory_map = inner.memory_map  # for what was stored before encryption
         self.workers = inner.workers
         self._stages: dict[Path, ExitStack] = {}
         self._staged: dict[Path, tuple[Path, DataKey]] = {}
-        self._lock = Lock()
 
     @property
     def root(self) -> str:
@@ -95,13 +83,13 @@ class EncryptedArtifactStore(ArtifactStore):
 
     def find_size(self, key: str) -> int | None:
         where = self._where(key)
-        size = self.inner.find_size(where)
-        if size is None or where.startswith(_PLAIN):
-            return size
-        if _OBJECT.match(where):
-            return plain_size(size) or 0
-        with self.inner.read(where) as raw:
-            return (plain_size(size) or 0) if is_sealed(raw.read(HEADER_SIZE)) else size
+        if where.startswith(_PLAIN):
+            return self.inner.find_size(where)
+        if _OBJECT.match(where):  # its name says that it is sealed
+            size = self.inner.find_size(where)
+            return None if size is None else plain_size(size) or 0
+        start, size = self._start(where)
+        return (plain_size(size) or 0) if size is not None and is_sealed(start or b"") else size
 
     def exists(self, uri: str) -> bool:
         return self.inner.find_size(self._where(self.key_of(uri))) is not None
@@ -185,10 +173,7 @@ class EncryptedArtifactStore(ArtifactStore):
         where = self._where(self.key_of(uri))
         if _OBJECT.match(where):
             return True
-        if where.startswith(_PLAIN) or self.inner.find_size(where) is None:
-            return False
-        with self.inner.read(where) as raw:
-            return is_sealed(raw.read(HEADER_SIZE))
+        return not where.startswith(_PLAIN) and is_sealed(self._start(where)[0] or b"")
 
     @property
     def is_local(self) -> bool:
@@ -292,6 +277,9 @@ class EncryptedArtifactStore(ArtifactStore):
 
     def _ensure(self, key: str, source: Path | bytes) -> None:
         where = self._where(key)
+        if where.startswith(_PLAIN):
+            self.inner._ensure(where, source)
+            return
         data_key = DataKey.new()
         with self._sealed(source, data_key, where) as sealed:
             self._place(where, sealed, data_key)
@@ -308,10 +296,8 @@ class EncryptedArtifactStore(ArtifactStore):
 
     def _is_there(self, where: str, size: int) -> bool:
         """Whole, and with its data key: what was half deleted is stored again."""
-        if self.inner.find_size(where) != size:
-            return False
-        key_id = self._key_id(where)
-        return key_id is not None and self.keys_of.is_kept(key_id)
+        start, found = self._start(where)
+        return start is not None and found == size and is_sealed(start) and self.keys_of.is_kept(key_id_of(start))
 
     # ------------------------------------------------------------------ names and keys
 
@@ -342,18 +328,21 @@ class EncryptedArtifactStore(ArtifactStore):
             )
         return cast("BinaryIO", raw)
 
+    def _start(self, where: str) -> tuple[bytes | None, int | None]:
+        """The header of an object and the object's size, by one look; None if there is no such object."""
+        try:
+            return self.inner.read_start(where, HEADER_SIZE)
+        except ArtifactNotFound:
+            return None, None
+
     def _key_id(self, where: str) -> bytes | None:
         """The data key that an object names; None if there is no object, or it is not sealed."""
-        try:
-            with self.inner.read(where) as raw:
-                header = raw.read(HEADER_SIZE)
-        except ArtifactNotFound:
-            return None
-        return key_id_of(header) if is_sealed(header) and len(header) == HEADER_SIZE else None
+        start, _ = self._start(where)
+        return key_id_of(start) if start is not None and is_sealed(start) and len(start) == HEADER_SIZE else None
 
     def _present_key(self, where: str) -> DataKey | None:
         """The key of what is to be overwritten: it is used again, so that a file written often has one key."""
-        key_id = self._key_id(where) if self.inner.find_size(where) is not None else None
+        key_id = self._key_id(where)
         if key_id is None or not self.keys_of.is_kept(key_id):
             return None
         try:
@@ -375,112 +364,3 @@ class EncryptedArtifactStore(ArtifactStore):
 
     def __reduce__(self) -> Any:
         return type(self), (self.inner, self.encryption)
-
-
-class SealingFile(HashingFile):
-    """A :class:`HashingFile` that writes the sealed form: the digest is that of what went in, hashed beside.
-
-    The last chunk is sealed when the file is closed, because it says under which name the file will be, and that is
-    made of the digest.
-    """
-
-    def __init__(self, path: Path, key: DataKey, name_of: Callable[[str], str]) -> None:
-        super().__init__(path)
-        self._sealer = Sealer(key)
-        self._name_of = name_of
-        self._waiting = memoryview(bytearray(CHUNK))
-        self._filled = 0
-        self._disk = Pipe(lambda data: write_all(self._fd, data))
-        self._buffer = memoryview(b"")  # until there is a whole chunk, which small files never have
-        self._sealed = 0
-        self._busy: deque[memoryview] = deque()
-        write_all(self._fd, memoryview(self._sealer.header))
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data)
-        if view.format != "B" or view.ndim != 1:
-            view = view.cast("B")
-        for start in range(0, view.nbytes, _PIECE):
-            piece = view[start : start + _PIECE]
-            self._hasher.update(piece)
-            self._add(piece)
-        self.size += view.nbytes
-        return view.nbytes
-
-    def _add(self, view: memoryview) -> None:
-        """Seal what makes whole chunks, and keep the rest: it may be the last."""
-        start = 0
-        while start < len(view):
-            if self._filled == CHUNK:  # and more comes, so it is not the last
-                self._chunk(self._waiting)
-                self._filled = 0
-            if self._filled == 0 and len(view) - start > CHUNK:
-                self._chunk(view[start : start + CHUNK])
-                start += CHUNK
-            else:
-                part = view[start : start + CHUNK - self._filled]
-                self._waiting[self._filled : self._filled + len(part)] = part
-                self._filled += len(part)
-                start += len(part)
-
-    def close(self) -> None:
-        if self.closed:
-            return
-        try:
-            if self._sealed:
-                self._disk.put(self._buffer[: self._sealed])
-            while self._disk.waiting:
-                self._disk.take()
-            digest = f"{ALGORITHM}:{self._hasher.hexdigest()}"
-            write_all(self._fd, self._sealer.last(self._waiting[: self._filled], self._name_of(digest)))
-        finally:
-            self._disk.close()
-            super().close()
-
-    def __exit__(self, *error: object) -> None:
-        if error[0] is None:
-            self.close()
-        elif not self.closed:  # without an end it cannot be opened; it is removed with its staging
-            self._disk.close()
-            super().close()
-
-    def _chunk(self, data: memoryview) -> None:
-        """Seal a chunk here; a few together are written on the other thread, some behind."""
-        if not self._buffer:
-            self._buffer = memoryview(bytearray(GROUP * STRIDE))
-        self._sealer.chunk(data, self._buffer[self._sealed : self._sealed + STRIDE])
-        self._sealed += STRIDE
-        if self._sealed == len(self._buffer):
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        self._disk.put(self._buffer[: self._sealed])
-        self._busy.append(self._buffer)
-        self._sealed = 0
-        if len(self._busy) < _BEHIND:
-            self._buffer = memoryview(b"")
-        else:
-            self._disk.take()
-            self._buffer = self._busy.popleft()
-
-
-def seal_file(source: Path, target: Path, key: DataKey, name: str) -> None:
-    """The sealed form of a file, a chunk at a time."""
-    sealer = Sealer(key)
-    buffer, spare = memoryview(bytearray(2 * CHUNK)), memoryview(bytearray(STRIDE))
-    with source.open("rb", buffering=0) as plain, target.open("wb", buffering=0) as sealed:
-        out = sealed.fileno()
-        write_all(out, memoryview(sealer.header))
-        held = _fill(plain, buffer[:CHUNK])
-        while held == CHUNK and (more := _fill(plain, buffer[CHUNK:])):
-            write_all(out, sealer.chunk(buffer[:CHUNK], spare))
-            buffer[:more] = buffer[CHUNK : CHUNK + more]
-            held = more
-        write_all(out, sealer.last(buffer[:held], name))
-
-
-def _fill(file: Any, target: memoryview) -> int:
-    done = 0
-    while done < len(target) and (count := file.readinto(target[done:])):
-        done += count
-    return done

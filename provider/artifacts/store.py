@@ -16,6 +16,7 @@ What it does not do: collect garbage, or find out which artifact a blob belongs 
 
 from __future__ import annotations
 
+import io
 import tempfile
 import time
 import uuid
@@ -212,6 +213,11 @@ class ArtifactStore(Component):
         )
 
     # ------------------------------------------------------------------ for saving and subclasses
+
+    def read_start(self, key: str, size: int) -> tuple[bytes, int]:
+        """The first bytes under a key, and how many there are in all. Raises ``ArtifactNotFound``."""
+        with self.read(key) as file:
+            return file.read(size), file.seek(0, io.SEEK_END)
 
     def content_key(self, digest: str, extension: str = "") -> str:
         """The key under which content of that digest is committed."""

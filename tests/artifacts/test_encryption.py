@@ -150,6 +150,10 @@ class TestWhatLiesThere:
         assert SECRET not in (tmp_path / "artifacts/invocations/1.json").read_bytes()
         assert store.get_bytes("invocations/1.json") == SECRET
         there = tmp_path / "artifacts/predictions/model_name=m/part.parquet"
+        (tmp_path / "part").write_bytes(b"PAR1 as well")
+        uri = store.commit(tmp_path / "part", "predictions/model_name=m/part-2.parquet")
+        assert there.with_name("part-2.parquet").read_bytes() == b"PAR1 as well" == store.get_bytes(uri)
+        assert (store.size(uri), store.local_path(uri) is not None) == (12, True)
         assert there.read_bytes() == b"PAR1 for other tools" == store.get_bytes("predictions/model_name=m/part.parquet")
 
     def test_a_control_file_that_is_written_often_has_one_key(self, store):

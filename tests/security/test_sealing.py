@@ -85,7 +85,7 @@ class TestRoundTrip:
 import resource, sys
 from pathlib import Path
 from windsock.provider.security.sealing import CHUNK, DataKey, SealedReader
-from windsock.provider.artifacts.encrypted import SealingFile
+from windsock.provider.artifacts.sealed_files import SealingFile
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 path, key, piece = Path({str(tmp_path / "sealed")!r}), DataKey.new(), bytes(1 << 20)
 def write(pieces):

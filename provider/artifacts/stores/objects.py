@@ -141,6 +141,13 @@ class ObjectStore(ArtifactStore):
         ahead = min(_AHEAD, int(self.config.concurrency))
         return cast("BinaryIO", _Guarded(first, total, fetch, part_size=part_size, ahead=ahead, store=self, key=key))
 
+    def read_start(self, key: str, size: int) -> tuple[bytes, int]:
+        try:
+            return self._run("reading", lambda: self._request(lambda b: b.get(self._path(key), 0, size)))
+        except FileNotFoundError:
+            self._require_bucket()
+            raise self.not_found(key) from None
+
     def write(self, key: str, source: Path | bytes, *, overwrite: bool = False) -> bool:
         create = not overwrite
         if create and not self.config.conditional_writes:
