@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_stores import S3_CONNECTION
+from stores_lab import aws
 from windsock.provider.artifacts.digests import digest_bytes, read_manifest
 from windsock.provider.artifacts.saving import load
 
@@ -83,7 +83,7 @@ class TestKilledAnywhere:
     def test_on_s3(self, kind, at_least, tmp_path, moto_server, monkeypatch):
         from saver import store_of
 
-        connection = S3_CONNECTION.format(url=moto_server)
+        connection = json.dumps(aws(moto_server))
         monkeypatch.setenv("AIRFLOW_CONN_AWS", connection)
 
         def fresh():
