@@ -241,7 +241,12 @@ def _worth_repeating(error: Exception, attempt: int) -> bool:
     if _is_unique(error) or _is_serialization(error):
         return True
     # Once: the pool has thrown all of them away. And not when the server is frozen: it would be waited for again.
-    return _went_stale(error) and attempt == 1 and type(getattr(error, "orig", None)).__name__ != "NoAnswer"
+    return _went_stale(error) and attempt == 1 and not _is_silent(error)
+
+
+def _is_silent(error: Exception) -> bool:
+    """Whether the server was waited for in vain: ``patient.py``, or PyMySQL's ``read_timeout``."""
+    return type(getattr(error, "orig", None)).__name__ == "NoAnswer" or "timed out" in _text(error)
 
 
 class PerDialect:

@@ -6,19 +6,19 @@ import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 from faults_lab import load, nothing_is_torn, run
-from proxy import Stall, cut_at, slow
+from proxy import Proxy, Stall, cut_at, slow
 from windsock.provider.errors import MetadataUnavailable
-from windsock.provider.metadata import Metadata, NewModelVersion, patient
+from windsock.provider.metadata import Metadata, NewModelVersion, migrate, mysql, patient
 from windsock.provider.metadata.keys import run_key, step_run_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from postgres_lab import Postgres
-    from proxy import Proxy
     from windsock.provider.stack import Stack
 
     Make = Callable[..., Stack]
@@ -194,3 +194,62 @@ def test_a_slow_network_is_only_slow(behind: Make, door: Proxy) -> None:
     door.rule = slow(0.03)
     run(stack, "load", seed=1)
     recorded_once(stack, behind.direct())  # type: ignore[attr-defined]
+
+
+class TestMariaDb:
+    """The same through PyMySQL."""
+
+    @pytest.fixture
+    def line(self, mariadb_url: str) -> Iterator[Proxy]:
+        with Proxy("127.0.0.1", urlsplit(mariadb_url).port or 0) as proxy:
+            yield proxy
+
+    @pytest.fixture
+    def through(self, line: Proxy, mariadb_database: Callable[[], str], make_stack: Make) -> Callable[..., Stack]:
+        """Makes stacks whose database is behind the proxy."""
+        direct = mariadb_database()
+        migrate.upgrade(direct)
+
+        def make(**settings: Any) -> Stack:
+            port = urlsplit(direct).port
+            return make_stack(direct.replace(f":{port}/", f":{line.port}/"), **settings)
+
+        make.direct = lambda: Metadata.open(direct)  # type: ignore[attr-defined]
+        return make
+
+    @pytest.mark.parametrize("heard", [False, True], ids=["not-received", "committed"])
+    def test_cut_in_the_middle_of_a_commit(self, through: Make, line: Proxy, heard: bool) -> None:
+        stack = through(spool="off")
+        assert stack.metadata.runs.find("shop") is None
+        cut = cut_at(b"COMMIT", pass_on=heard)
+
+        def function(seed: int) -> list[int]:
+            line.rule = cut
+            return load(seed)
+
+        before = line.connections
+        assert run(stack, "load", seed=1, function=function).outputs["output"]["version"] == 1
+        assert line.connections > before
+        recorded_once(stack, through.direct())  # type: ignore[attr-defined]
+
+    def test_frozen_for_longer_than_the_patience(
+        self, through: Make, line: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(mysql, "ANSWER_TIMEOUT", 1)
+        stack = through(metadata_patience=1)
+        frozen = Stall()
+
+        def function(seed: int) -> list[int]:
+            line.rule = frozen
+            return load(seed)
+
+        began = time.monotonic()
+        result = run(stack, "load", seed=1, function=function)
+        assert time.monotonic() - began < 25
+        assert result.outputs["output"]["version"] is None
+        line.refuse()
+        frozen.over.set()
+        line.rule = lambda piece: piece.data
+        line.accept()
+        run(stack, "add", "r2", rows=result.outputs["output"])
+        recorded_once(stack, through.direct())  # type: ignore[attr-defined]
