@@ -102,16 +102,8 @@ LOCAL: Mapping[str, frozenset[str]] = {
 """noun -> public methods that stay with the database: maintenance, for who has it."""
 
 
-class _Names(dict[str, Any]):
-    """What annotations name that their module imports for the type checker alone."""
-
-    def __missing__(self, name: str) -> Any:
-        for place in (collections.abc, filters):
-            if hasattr(place, name):
-                return getattr(place, name)
-        if name == "builtins":
-            return builtins
-        raise KeyError(name)
+# What annotations name that their module imports for the type checker alone.
+_NAMES = {**vars(filters), **vars(collections.abc), "builtins": builtins}
 
 
 class Method:
@@ -130,7 +122,7 @@ class Method:
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
-        return get_type_hints(self.function, vars(sys.modules[self.function.__module__]), _Names())
+        return get_type_hints(self.function, vars(sys.modules[self.function.__module__]), _NAMES)
 
     @cached_property
     def arguments(self) -> type[BaseModel]:
