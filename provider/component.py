@@ -130,6 +130,8 @@ def validated(config: type[C], options: Any, what: str, below: str = "") -> C:
 
 def _problem(config: type[ComponentConfig], error: Any) -> str:
     key = ".".join(map(str, error["loc"]))
+    if not key:  # about the options as a whole
+        return f"{error['msg'].removeprefix('Value error, ')}."
     if error["type"] == "extra_forbidden":
         return f'"{key}" is not an option. {did_you_mean(key, config.model_fields)}'
     if error["type"] == "missing":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -12,7 +13,7 @@ from windsock.provider.artifacts.digests import digest_bytes
 from windsock.provider.artifacts.saving import load, save
 from windsock.provider.artifacts.store import object_key
 from windsock.provider.artifacts.stores.s3 import S3ArtifactStore
-from windsock.provider.errors import StoreUnavailable
+from windsock.provider.errors import ComponentInvalid, StoreUnavailable
 from windsock.provider.testing.artifacts import ArtifactStoreContract
 
 MIB = 1 << 20
@@ -106,6 +107,23 @@ class ObjectStoreContract(ArtifactStoreContract):
         )
         assert same.root == ours.root
         assert same.get_bytes(ours.put_bytes("a/b", b"1")) == b"1"
+
+
+class TestConfiguration:
+    @pytest.mark.parametrize(
+        ("options", "problem"),
+        [
+            ({"root": "gs://ml@bucket"}, "root 'gs://ml@bucket' does not begin with s3://"),
+            ({"root": "s3://ml@bucket", "prefix": "more"}, "root already says prefix"),
+            ({"prefix": "somewhere"}, '"bucket" is missing'),
+            ({"bucket": ""}, "names no bucket"),
+            ({"bucket": "b", "part_size": 1}, '"part_size": Input should be greater'),
+            ({"bucket": "b", "cache_size": "much"}, '"cache_size"'),
+        ],
+    )
+    def test_a_wrong_option_is_named(self, options, problem):
+        with pytest.raises(ComponentInvalid, match=re.escape(problem)):
+            S3ArtifactStore.from_mapping(options)
 
 
 class TestS3Store(ObjectStoreContract):
