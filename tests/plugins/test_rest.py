@@ -30,6 +30,7 @@ class SplitAirflow(PrivateAirflow):
     """Its API server is given ``secrets`` in its environment, and no other process is."""
 
     secrets: dict[str, str]
+    clients: list[HttpClient]
 
     def start(self) -> None:
         components, environment = self.components, self.environment
@@ -54,6 +55,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SplitAirflow]:
         components=("api-server", "scheduler", "dag-processor"),
         users={"admin": "admin", "viewer": "viewer"},
     )
+    running.clients = []
     running.secrets = {"WINDSOCK_SQL_ALCHEMY_CONN": f"sqlite:///{folder / 'hidden' / 'metadata.db'}"}
     try:
         running.prepare()
@@ -62,6 +64,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SplitAirflow]:
         running.wait_until_healthy()
         yield running
     finally:
+        for client in running.clients:
+            client.close()
         running.stop()
 
 
@@ -92,7 +96,9 @@ def database(airflow: SplitAirflow) -> Metadata:
 
 
 def over_rest(airflow: SplitAirflow, token: str) -> RestMetadata:
-    return RestMetadata(HttpClient(f"{airflow.url}/windsock"), EnvironmentToken({"WINDSOCK_API_TOKEN": token}))
+    client = HttpClient(f"{airflow.url}/windsock")
+    airflow.clients.append(client)
+    return RestMetadata(client, EnvironmentToken({"WINDSOCK_API_TOKEN": token}))
 
 
 class TestTasksWithoutADatabase:
