@@ -25,6 +25,7 @@ AREAS = (
     "artifacts",
     "stores",
     "metadata",
+    "scale",
     "rest",
     "drift",
     "performance",

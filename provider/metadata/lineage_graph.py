@@ -310,7 +310,7 @@ class Walk:
         found: dict[str, list[int]] = {}
         if steps:
             values = {"ids": [*steps], "direction": direction}
-            for step, number in self._connection.execute(_TOUCHED, values):
+            for step, number in self._connection.execute(_TOUCHED, values).all():
                 found.setdefault(step, []).append(number)
         return found
 
@@ -359,7 +359,7 @@ class Walk:
         return LineageGraph(nodes=nodes, edges=edges, truncated=self._truncated)
 
     def _rows(self, statement: Select[Any], ids: list[Any]) -> list[Any]:
-        return [*self._connection.execute(statement, {"ids": ids})] if ids else []
+        return [*self._connection.execute(statement, {"ids": ids}).all()] if ids else []
 
     def _model_rows(self) -> tuple[list[Any], dict[tuple[str, int], list[str]]]:
         if not self._models:
@@ -392,10 +392,11 @@ class Walk:
         if not self._steps or not artifacts:
             return []
         values = {"ids": [*self._steps], "artifacts": [*artifacts]}
+        ids = {number: _artifact_id(row) for number, row in artifacts.items()}
         edges = []
-        for row in self._connection.execute(_EDGES, values):
-            step, data = f"step_run:{row.step_run}", _artifact_id(artifacts[row.artifact_version])
-            edges.append(_edge(data, step, row.name) if row.direction == "in" else _edge(step, data, row.name))
+        for key, direction, name, number in self._connection.execute(_EDGES, values).all():
+            step, data = f"step_run:{key}", ids[number]
+            edges.append(_edge(data, step, name) if direction == "in" else _edge(step, data, name))
         return edges
 
 
@@ -415,7 +416,7 @@ def _edge(source: str, target: str, label: str) -> LineageEdge:
 
 
 def _artifact_id(row: Any) -> str:
-    return f"artifact:{row.artifact}@{row.version}"
+    return f"artifact:{row[1]}@{row[2]}"
 
 
 def _model_edges(models: list[Any], artifacts: dict[int, Any], steps: dict[str, Any]) -> list[LineageEdge]:
@@ -437,8 +438,11 @@ def _facts(row: Any, *names: str) -> JSON:
 
 
 def _artifact_node(row: Any) -> LineageNode:
-    facts = _facts(row, "artifact", "version", "uri", "digest", "size", "type", "producer", "created_at")
-    return LineageNode(id=_artifact_id(row), kind="artifact", label=f"{row.artifact} v{row.version}", facts=facts)
+    # Taken apart at once: these are most of a big graph, and asking a row by name costs more than making the node.
+    _, name, version, uri, digest, size, kind, created_at, producer = row
+    facts = {"artifact": name, "version": version, "uri": uri, "digest": digest, "size": size, "type": kind}
+    facts |= {"producer": producer, "created_at": created_at.isoformat()}
+    return LineageNode(id=f"artifact:{name}@{version}", kind="artifact", label=f"{name} v{version}", facts=facts)
 
 
 def _step_node(row: Any) -> LineageNode:
