@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..digests import HashingFile
 
 _PNG = frozenset(["1", "L", "LA", "I;16", "P", "RGB", "RGBA"])
-_TIFF = frozenset(["CMYK", "F", "I", "LAB", "YCbCr"])
+_TIFF = frozenset(["CMYK", "F", "I", "LAB"])
 
 
 class ImageMaterializer(BufferMaterializer):
@@ -60,9 +60,10 @@ class ImageMaterializer(BufferMaterializer):
     def describe(self, value: Any) -> dict[str, Any]:
         import numpy as np
 
-        shown = value.resize(tuple(max(1, side * 64 // max(64, *value.size)) for side in value.size))
+        size = tuple(max(1, side * 64 // max(64, *value.size)) for side in value.size)
+        shown = value.resize(size, resample=0)  # every so many pixels: cheap, however big it is
         if value.mode in ("F", "I", "I;16"):  # from black to white, whatever the range
-            depth = np.asarray(shown, dtype=np.float64)
+            depth = np.nan_to_num(np.asarray(shown, dtype=np.float64), posinf=0.0, neginf=0.0)
             depth -= depth.min()
             pixels = (depth * (255 / (depth.max() or 1.0))).astype(np.uint8)
         elif value.mode in ("1", "L"):
@@ -87,6 +88,8 @@ def _require_storable(value: Any) -> None:
             f"An image of mode {value.mode} cannot be stored without loss.",
             hint="Convert it (image.convert('RGBA')), or return it as an array: numpy.asarray(image)",
         )
+    if not (value.width and value.height):
+        raise MaterializerNotFound("The image has no pixels.", hint="Return None, or an array: numpy.asarray(image)")
     if getattr(value, "n_frames", 1) > 1:
         raise MaterializerNotFound(
             f"The image has {value.n_frames} frames, and a step's image is one picture.",
