@@ -208,6 +208,16 @@ class TestWhatItAnswers:
         assert found == at_once
         assert len(found) == 2
 
+    def test_lists_are_narrowed(self, world: World) -> None:
+        assert {run["dag_id"] for run in world.json("api/runs", state="failed")["items"]} == {FAILING_DAG}
+        assert world.json("api/runs", metric="no_such_metric>0")["items"] == []
+        assert world.json("api/runs", until="2020-01-01")["items"] == []
+        good = world.json("api/models/tumours/versions", metric=["accuracy>0", "accuracy<=1"])["items"]
+        assert good
+        assert world.json("api/models/tumours/versions", metric="accuracy>1")["items"] == []
+        found = world.json("api/artifacts", prefix="tumours.s", since="2020-01-01")["items"]
+        assert {one["artifact"] for one in found} == {"tumours.split.train", "tumours.split.test"}
+
     def test_lineage_of_a_dag_and_of_a_node(self, world: World) -> None:
         latest = world.json(f"api/lineage/dags/{DAG}")
         assert latest == world.json(f"api/lineage/dags/{DAG}", run_id=world.runs[DAG])
@@ -232,6 +242,8 @@ class TestWhatItRefuses:
             ("api/models?stack=broken", 400, "StackInvalid"),
             ("api/models?stack=secretive", 503, "MetadataUnavailable"),
             ("api/drift?before=nonsense", 404, "RecordNotFound"),
+            ("api/runs?metric=accuracy", 400, "FilterInvalid"),
+            ("api/artifacts?since=yesterday", 422, "BadRequest"),
             ("api/lineage", 422, "BadRequest"),
             ("api/runs?limit=0", 422, "BadRequest"),
             ("api/nothing", 404, "NotFound"),
