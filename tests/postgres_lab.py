@@ -47,7 +47,7 @@ class Postgres:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE ready")
         return name
 
-    def start(self) -> None:
+    def start(self, **changed: str) -> None:
         options = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
@@ -55,6 +55,7 @@ class Postgres:
             "shared_buffers": "32MB",
             "fsync": "off",  # a process that is killed leaves its writes with the kernel
             "full_page_writes": "off",
+            **changed,
         }
         command = [str(_postgres_program("postgres")), "-D", str(self.folder / "data")]
         command += [part for key, value in options.items() for part in ("-c", f"{key}={value}")]

@@ -165,86 +165,19 @@ def postgres_url(postgres_database: Callable[[], str]) -> str:
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[str]:
     """A private MariaDB: the URL of its server, with a user that may do everything, without a driver name."""
-    install, server_program = shutil.which("mariadb-install-db"), _mariadb_program()
-    if install is None or server_program is None:
-        missing("MariaDB (mariadb-install-db)")
-        return
-    with tempfile.TemporaryDirectory(prefix="windsock-my-", dir="/tmp") as name:
-        folder, port = Path(name), free_port()
-        data, start = folder / "data", folder / "start.sql"
-        start.write_text("CREATE USER windsock@'%' IDENTIFIED BY 'wind';\nGRANT ALL ON *.* TO windsock@'%';\n")
-        if os.geteuid() == 0:
-            for path in (folder, start):
-                os.chown(path, 65534, 65534)
-        log = (folder / "log").open("wb")
-        careless = [
-            "--debug-no-sync=ON",
-            "--innodb-flush-method=nosync",
-        ]  # five times faster, and nobody pulls the plug
-        root = "--auth-root-authentication-method=normal"
-        make = [install, "--no-defaults", f"--datadir={data}", "--skip-test-db", root, *careless]
-        subprocess.run(_unprivileged(make), check=True, cwd=name, stdout=log, stderr=log)
-        options = {
-            "datadir": data,
-            "bind-address": "127.0.0.1",
-            "port": port,
-            "socket": folder / "sock",
-            "pid-file": folder / "pid",
-            "init-file": start,
-            "skip-name-resolve": "ON",
-            "innodb-flush-log-at-trx-commit": 0,
-            "innodb-doublewrite": "OFF",
-            "innodb-file-per-table": "OFF",
-            "innodb-buffer-pool-size": "64M",
-            "max-connections": 200,
-            # What an administrator may have chosen, and what nothing may depend on:
-            "character-set-server": "latin1",
-            "collation-server": "latin1_swedish_ci",
-            "default-time-zone": "+05:30",
-            "sql-mode": "",
-        }
-        run = [server_program, "--no-defaults", *careless, *(f"--{key}={value}" for key, value in options.items())]
-        server = subprocess.Popen(_unprivileged(run), cwd=name, stdout=log, stderr=log)
-        try:
-            _wait_for_mariadb(port, server, folder / "log")
-            yield f"mysql://windsock:wind@127.0.0.1:{port}"
-        finally:
-            server.kill()  # its files go, too
-            server.wait(30)
-            log.close()
+    from mariadb_lab import running
 
-
-def _mariadb_program() -> str | None:
-    return shutil.which("mariadbd", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/libexec"]))
-
-
-def _wait_for_mariadb(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    import pymysql
-
-    for _ in range(300):
-        if server.poll() is not None:
-            pytest.fail(f"MariaDB did not start:\n{log.read_text()[-2000:]}")
-        try:
-            pymysql.connect(host="127.0.0.1", port=port, user="windsock", password="wind").close()
-            return
-        except pymysql.err.OperationalError:
-            time.sleep(0.1)
-    pytest.fail(f"MariaDB did not answer:\n{log.read_text()[-2000:]}")
+    with running() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
 def mariadb_database(mariadb_server: str) -> Callable[[], str]:
     """Makes an empty database a call; returns its URL. They go with the server."""
 
-    def make() -> str:
-        import pymysql
+    from mariadb_lab import create_database
 
-        name, port = f"t{uuid.uuid4().hex[:12]}", int(mariadb_server.rsplit(":", 1)[1])
-        with pymysql.connect(host="127.0.0.1", port=port, user="windsock", password="wind") as connection:
-            connection.cursor().execute(f"CREATE DATABASE {name}")
-        return f"{mariadb_server}/{name}"
-
-    return make
+    return lambda: create_database(mariadb_server, f"t{uuid.uuid4().hex[:12]}")
 
 
 @pytest.fixture(scope="session")
