@@ -48,4 +48,4 @@ def test_nothing_is_torn_lost_or_doubled(
     kill(second, times, task)
     found = check(second)
     assert found["tasks"] >= WORKERS  # each did get something done
-    assert found["attempts"] - 2 * found["tasks"] > times // 10  # and were cut off in the middle of it
+    assert found["attempts"] > 2 * found["tasks"]  # and were cut off in the middle of it
