@@ -123,7 +123,7 @@ def _print(found: list[Any], output: Format) -> None:
 def show(ctx: typer.Context, name: Name, stack: StackName = None, output: Output = Format.TEXT) -> None:
     """One version: its columns, partitions and parts."""
     found = _version(session(ctx).stack(stack), name)
-    parts = [
+    parts: list[dict[str, Any]] = [
         {"partition": dict(part.partition), "rows": part.rows, "size": part.size, "digest": part.digest}
         for part in found.manifest.parts
     ]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 State = Literal["marked", "removing", "removed"]
 _CHUNK = 500
+_PAGE = 10_000
 
 
 class Tombstone(Record):
@@ -171,11 +172,11 @@ class Tombstones:
         """All in that state, a page at a time."""
         last = ""
         while True:
-            values = {"of_state": state, "after": last, "limit": _CHUNK}
+            values = {"of_state": state, "after": last, "limit": _PAGE}
             rows = self._database.fetch(lambda c, values=values: c.execute(_OF_STATE, values).mappings().all())  # type: ignore[misc]
             for row in rows:
                 yield Tombstone(**row)
-            if len(rows) < _CHUNK:
+            if len(rows) < _PAGE:
                 return
             last = rows[-1]["blob"]
 
