@@ -49,4 +49,5 @@ if __name__ == "__main__":
         log_level="warning",
         access_log=False,
         lifespan="off",
+        timeout_keep_alive=120,  # as Airflow's
     )
