@@ -32,10 +32,10 @@ _R, _S, _E, _V, _M, _A, _D = (
 )
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 
-ROWS_PER_NODE = (0.5, 8)
+ROWS_PER_NODE = (0.5, 1, 2, 4, 8)
 """The walk meets a step run once for each distance at which it lies; it stops after this many rows a node.
 
-Rows are what it costs, and a step run brings several nodes: few are asked for first, more if they do not do.
+Rows are what it costs, and a step run brings several nodes: few are asked for first, twice as many if they do not do.
 """
 
 _from, _onward = _E.alias("edge_from"), _E.alias("edge_onward")
