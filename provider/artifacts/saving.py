@@ -31,6 +31,7 @@ from .digests import (
 from .materializers.base import BufferMaterializer, LoadRequest, Materializer, StreamMaterializer
 from .materializers.choose import materializer_for, materializer_named, materializer_of, public_name
 from .private import PrivateFolder
+from .recent import place_of, recall, remember
 from .store import TREE, ArtifactStore
 from .unsealing import NEEDS_A_FILE, load_encrypted
 
@@ -140,12 +141,18 @@ def load(
     with ExitStack() as stack:
         path = stack.enter_context(localized(ref, store, verify=verify, keep=materializer.keeps_path))
         if isinstance(materializer, BufferMaterializer) and (size := _size_for_memory(materializer, path)) is not None:
+            place = place_of(path, str(ref["digest"]), request.type, columns) if store.memory_map else None
+            if place is not None and (known := recall(place)) is not None:
+                return known
             mapped = materializer.mappable and store.memory_map and size >= _MAPPED_FROM
             careful = verify or not materializer.mappable
             data, digest = _map(path, verify=careful) if mapped else _read(path, verify=careful)
             if careful:
                 require_digest(ref, digest)
-            return materializer.read(data, request)
+            value = materializer.read(data, request)
+            if place is not None and careful:
+                remember(place, value)
+            return value
         if not verify or path.is_dir() or store.local_path(str(ref["uri"])) is None:
             return materializer.load(path, request)  # verified while it was fetched, or not to be
         return _load_verifying(materializer, path, request, ref)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -137,8 +138,10 @@ class Spool:
         """
         if self.away:
             return True
+        if time.monotonic() < self._quiet_until:
+            return False
         where = self._store.local_path(self._folder)
-        return where is not None and where.is_dir() and time.monotonic() >= self._quiet_until
+        return where is not None and os.path.isdir(where)  # noqa: PTH112 - at each step's start and end: half the time
 
     def replay(self, metadata: Metadata) -> Replayed:
         """Record everything that can be recorded, in order. Raises ``MetadataUnavailable``, ``StoreUnavailable``.
