@@ -38,7 +38,7 @@ def _url(database: str, request: pytest.FixtureRequest, home: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("database", "times"), [("sqlite", TIMES), ("postgresql", TIMES), ("mariadb", TIMES // 3)])
+@pytest.mark.parametrize(("database", "times"), [("sqlite", TIMES), ("postgresql", TIMES), ("mariadb", TIMES // 2)])
 def test_nothing_is_torn_lost_or_doubled(
     database: str, times: int, memory: Path, request: pytest.FixtureRequest
 ) -> None:
