@@ -55,6 +55,7 @@ class Postgres:
             "shared_buffers": "32MB",
             "fsync": "off",  # a process that is killed leaves its writes with the kernel
             "full_page_writes": "off",
+            "autovacuum": "off",  # it would hold the database that is to be copied
             **changed,
         }
         command = [str(_postgres_program("postgres")), "-D", str(self.folder / "data")]

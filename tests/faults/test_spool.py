@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from faults_lab import invoke, load, nothing_is_torn, run
 from windsock.provider import faults
-from windsock.provider.errors import MetadataUnavailable
+from windsock.provider.errors import MetadataUnavailable, SettingInvalid
 from windsock.provider.metadata.keys import run_key
 from windsock.provider.runtime.execution import Execution
 from windsock.provider.runtime.recorder import recorder_for
@@ -111,6 +111,11 @@ class TestDatabaseAway:
             run(stack, "load", seed=1)
         assert "retry the task" in str(caught.value)
         assert list(stack.artifact_store.list("spool")) == []
+
+    @pytest.mark.parametrize("wrong", ["soon", "-1", "inf", "nan"])
+    def test_a_patience_that_is_no_time(self, make_stack: Make, wrong: str) -> None:
+        with pytest.raises(SettingInvalid, match="metadata_patience is .* which is no number of seconds"):
+            make_stack(metadata_patience=wrong)
 
     def test_neither_database_nor_spool(self, behind: Make, door: Proxy, tmp_path: Path) -> None:
         stack = behind(**SOON)
