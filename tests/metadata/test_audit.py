@@ -90,8 +90,8 @@ class TestChain:
     def test_processes_at_once_write_one_chain(self, url: str, metadata: Metadata, lab: Lab) -> None:
         lab.model()
         lab.model()
-        racers.at_once(racers.promote, [(url, who, 60) for who in ("a", "b", "c")])
-        assert metadata.audit.verify().events == 2 + 180
+        racers.at_once(racers.promote, [(url, who, 30) for who in ("a", "b", "c")])
+        assert metadata.audit.verify().events == 2 + 90
         assert metadata.audit.head() == metadata.audit.verify()
 
     def test_no_statement_changes_or_deletes_an_event(self) -> None:
