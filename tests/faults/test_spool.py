@@ -114,7 +114,7 @@ class TestDatabaseAway:
 
     @pytest.mark.parametrize("wrong", ["soon", "-1", "inf", "nan"])
     def test_a_patience_that_is_no_time(self, make_stack: Make, wrong: str) -> None:
-        with pytest.raises(SettingInvalid, match="metadata_patience is .* which is no number of seconds"):
+        with pytest.raises(SettingInvalid, match=r"metadata_patience is .* which is no number of seconds"):
             make_stack(metadata_patience=wrong)
 
     def test_neither_database_nor_spool(self, behind: Make, door: Proxy, tmp_path: Path) -> None:
