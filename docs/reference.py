@@ -38,6 +38,7 @@ PYTHON = {
         ["register_model", "promote_model", "deploy_model", "validate_data", "predict_batch"],
     ),
     "Artifacts and components": ("windsock", ["Artifact", "Component", "ComponentConfig"]),
+    "Data sets": ("windsock", ["dataset", "DatasetVersion", "append_dataset", "read_dataset"]),
     "Materializers": (
         "windsock.provider.artifacts.materializers.base",
         ["Materializer", "StreamMaterializer", "BufferMaterializer", "LoadRequest"],

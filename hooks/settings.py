@@ -27,6 +27,8 @@ _OPTIONS = (
     "spool",
     "metadata_transport",
     "api_url",
+    "artifact_cache_size",
+    "metrics_pushgateway",
     "require_signatures",
     "signing_connection",
     "trusted_keys",

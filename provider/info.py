@@ -69,11 +69,27 @@ PROVIDER_INFO: dict[str, Any] = {
             "integration-name": "Windsock",
             "python-modules": [
                 f"windsock.operators.{n}"
-                for n in ("artifacts", "dag", "datasets", "deployments", "drift", "models", "predictions", "steps", "validation")
+                for n in (
+                    "artifacts",
+                    "dag",
+                    "datasets",
+                    "deployments",
+                    "drift",
+                    "models",
+                    "performance",
+                    "predictions",
+                    "steps",
+                    "validation",
+                )
             ],
         }
     ],
-    "sensors": [{"integration-name": "Windsock", "python-modules": [f"windsock.sensors.{n}" for n in sorted({*_NOUNS, "performance"})]}],
+    "sensors": [
+        {
+            "integration-name": "Windsock",
+            "python-modules": [f"windsock.sensors.{n}" for n in sorted({*_NOUNS, "performance"})],
+        }
+    ],
     "triggers": [{"integration-name": "Windsock", "python-modules": ["windsock.sensors.triggers"]}],
     "extra-links": ["windsock.operators.links.DriftReportLink", "windsock.operators.links.LineageLink"],
     "notifications": ["windsock.hooks.notifications.AlertNotifier"],
@@ -159,8 +175,8 @@ PROVIDER_INFO: dict[str, Any] = {
                     kind="boolean",
                 ),
                 "signing_connection": _option(
-                    "Id of a connection whose password is an ed25519 private key (windsock model new-signing-key). Each "
-                    "model version that is registered is signed with it.",
+                    "Id of a connection whose password is an ed25519 private key (windsock model new-signing-key). "
+                    "Each model version that is registered is signed with it.",
                     "windsock_signing",
                 ),
                 "trusted_keys": _option(

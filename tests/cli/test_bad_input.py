@@ -177,7 +177,8 @@ class TestReference:
         assert text.split(":")[0] in {"RecordNotFound", "ArtifactNotFound", "ModelNotFound"}
 
     def test_a_page_that_begins_behind_everything(self, windsock, trained):
-        assert len(windsock("artifact", "list", "--before", f"2999-01-01T00:00:00+00:00|{HUGE}", "--output", "json").json) > 1
+        page = ("--before", f"2999-01-01T00:00:00+00:00|{HUGE}", "--output", "json")
+        assert len(windsock("artifact", "list", *page).json) > 1
 
     def test_state_that_no_run_has(self, windsock, trained):
         assert windsock("runs", "list", "--state", "sleeping").code == 2
