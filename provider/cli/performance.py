@@ -28,6 +28,7 @@ def label(
     model: Annotated[str, typer.Argument(help="Name of the model.", show_default=False)],
     file: Annotated[Path, typer.Argument(help="Parquet or CSV: request_id, label, label_ts.", show_default=False)],
     stack: StackName = None,
+    output: Output = Format.TEXT,
 ) -> None:
     """Store true values from a file; of several for one request the last one counts."""
     from ..predictions.labels import record_labels
@@ -35,7 +36,7 @@ def label(
     loaded = session(ctx).stack(stack)
     loaded.metadata.models.get(model)
     stored = record_labels(loaded.artifact_store, model, _read(file))
-    say(f"Stored {stored:,} labels of {model}.")
+    emit({"model": model, "labels": stored}, output, lambda: f"Stored {stored:,} labels of {model}.")
 
 
 @app.command("check")

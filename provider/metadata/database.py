@@ -78,8 +78,8 @@ class Database:
         try:
             with self.read() as connection:
                 return query(connection)
-        except OverflowError as error:  # SQLite's; PostgreSQL answers with a DataError
-            raise RecordNotFound(f"The metadata database {self.name} has no number that large.") from error
+        except OverflowError as error:
+            raise self._too_large() from error
         except MetadataUnavailable as error:
             cause = error.__cause__
             if self.joined is not None or not isinstance(cause, Exception) or not _worth_repeating(cause, 1):
@@ -115,12 +115,18 @@ class Database:
             try:
                 with self._begun() as connection:
                     return work(connection)
+            except OverflowError as error:
+                raise self._too_large() from error
             except (DBAPIError, PoolTimeout) as error:
                 if attempt == ATTEMPTS or not _worth_repeating(error, attempt):
                     raise self.translated(error) from error
                 # Jitter, or the same two meet again.
                 time.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.2)))  # noqa: S311 - no secret
         raise AssertionError("unreachable")
+
+    def _too_large(self) -> RecordNotFound:
+        """SQLite cannot even be asked for such a number; PostgreSQL answers with a ``DataError``."""
+        return RecordNotFound(f"The metadata database {self.name} has no number that large.")
 
     @contextmanager
     def _begun(self) -> Iterator[Connection]:

@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,8 +163,11 @@ class LabelWriter:
         with self._lock:
             if self._file is None:
                 path = self._folder / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}{SUFFIX}"
-                self._file = path.open("x", encoding="utf-8")
+                # Locked before it has its name: another writer must never find it empty and unlocked.
+                hidden = path.with_name(f".{path.name}.new")
+                self._file = hidden.open("x", encoding="utf-8")
                 _lock_file(self._file)
+                hidden.rename(path)
             self._file.write("".join(line + "\n" for line in lines))
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -185,7 +189,8 @@ class LabelWriter:
                 self._file, self._rows = None, 0
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
             try:
-                publish_labels(path, self._sink, self._model)
+                with suppress(FileNotFoundError):  # another writer was faster
+                    publish_labels(path, self._sink, self._model)
             except Exception as error:  # noqa: BLE001 - the spool keeps them; serving goes on
                 logger.warning("labels wait on this machine, the store does not take them: %s", error)
 
@@ -204,7 +209,7 @@ def publish_labels(path: Path, sink: Sink, model: str) -> str | None:
     Safe to repeat after a kill at any point: the file's name follows from the spool's.
     """
     with path.open("r", encoding="utf-8") as file:
-        if not _lock_file(file):
+        if not _lock_file(file) or not os.fstat(file.fileno()).st_nlink:  # a living writer's, or done by another
             return None
         rows = [json.loads(line) for line in file if line.endswith("]\n")]  # a torn last line was never acknowledged
         uri = None

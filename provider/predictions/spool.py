@@ -38,8 +38,11 @@ class Spool:
         self.opened = now
         self.rows = 0
         facts = {"model": hour.model, "version": str(hour.version), "hour": hour.start.isoformat()}
-        self._file = self.path.open("xb", buffering=0)
+        # Locked before it has its name: whoever recovers streams must never find this one empty and unlocked.
+        hidden = path.with_name(f".{path.name}.new")
+        self._file = hidden.open("xb", buffering=0)
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        hidden.rename(path)
         self._stream = pa.ipc.new_stream(self._file, schema.with_metadata(facts))
 
     def write(self, batch: pa.RecordBatch) -> None:

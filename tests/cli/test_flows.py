@@ -129,7 +129,7 @@ class TestArtifact:
     def test_filters_and_pages(self, windsock, trained):
         done = windsock("artifact", "list", "--limit", "1", "--output", "json")
         assert len(done.json) == 1
-        before = re.search(r"--before (\d+)", done.err)
+        before = re.search(r"--before '([^']+)'", done.err)
         assert before, done.err
         following = windsock("artifact", "list", "--limit", "1", "--before", before[1], "--output", "json").json
         assert following[0]["id"] < done.json[0]["id"]

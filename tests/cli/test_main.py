@@ -181,7 +181,7 @@ def test_main_reads_the_command_line_by_default(monkeypatch, capsys):
 
 class TestJson:
     def test_every_command_has_it(self):
-        """But those that run on until they are stopped, and the baseline, which writes a file."""
+        """But those that run on until they are stopped, that write a file, or that speak another program's language."""
         without = set()
         for name, (module, attribute, _) in COMMANDS.items():
             command = typer.main.get_command(
@@ -191,7 +191,8 @@ class TestJson:
             for words, found in (verbs or {name: command}).items():
                 if not any(option.name == "output" for option in found.params):
                     without.add(words)
-        assert without == {"demo", "deployment logs", "drift baseline", "serve"}
+        for_prometheus = {f"metrics {verb}" for verb in ("dashboard", "forget", "push", "rules", "show", "write")}
+        assert without == {"demo", "deployment logs", "drift baseline", "serve", *for_prometheus}
 
     def test_of_what_changes_something(self, windsock, trained):
         said = [

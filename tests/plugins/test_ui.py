@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -96,10 +97,13 @@ def npm() -> str:
     npm = shutil.which("npm")
     if npm is None:
         missing("npm")
-    if not (APP / "node_modules").exists():
+    if not (APP / "node_modules" / ".package-lock.json").exists():
         if not os.environ.get("CI"):
             pytest.skip("plugins/app/node_modules is missing; run: make ui")
-        subprocess.run([str(npm), "--prefix", str(APP), "ci"], check=True, timeout=300)
+        with (APP / ".install.lock").open("w") as lock:  # several workers may come here at once
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (APP / "node_modules" / ".package-lock.json").exists():  # what npm writes last
+                subprocess.run([str(npm), "--prefix", str(APP), "ci"], check=True, timeout=300)
     return str(npm)
 
 
