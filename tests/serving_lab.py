@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
+import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -141,3 +144,12 @@ def processes_of(home: Path) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+def kill_all(home: Path) -> None:
+    """Kill -9 every process of this home, also one that its supervisor started meanwhile."""
+    while pids := processes_of(home):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -110,8 +108,7 @@ class TestDeploy:
 
     def test_again_heals_what_was_killed(self, shop: Shop, home: Path) -> None:
         shop.deploy(version=1)
-        for pid in lab.processes_of(home):
-            os.kill(pid, signal.SIGKILL)
+        lab.kill_all(home)
         shop.deploy(version=1)
         assert shop.answer() == 103.0
         assert shop.record.phase == "ready"

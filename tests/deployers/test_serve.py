@@ -97,8 +97,7 @@ class TestPredictionLog:
         client = lab.Client(slow.deploy(lab.linear_request(store, 1)).url)
         client.post("/predict", lab.ROW)
         wait_for_spooled(home, 1)
-        for pid in lab.processes_of(home):
-            os.kill(pid, signal.SIGKILL)
+        lab.kill_all(home)
         client.close()
         slow.delete("line")
         assert reader.rows(reader.files(store.root, "line")) == 1

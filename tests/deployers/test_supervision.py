@@ -87,8 +87,7 @@ class TestSupervisorDies:
         self, deployer: LocalDeployer, store: ArtifactStore, home: Path
     ) -> None:
         before = deployer.deploy(lab.linear_request(store, 1))
-        for pid in lab.processes_of(home):
-            os.kill(pid, signal.SIGKILL)
+        lab.kill_all(home)
         eventually(lambda: deployer.describe("line").phase == "failed")
         after = deployer.deploy(lab.linear_request(store, 2))
         assert after.url == before.url, "the port is kept"
@@ -106,8 +105,7 @@ class TestSupervisorDies:
 class TestForeignProcesses:
     def test_a_stale_pid_is_never_killed(self, deployer: LocalDeployer, store: ArtifactStore, home: Path) -> None:
         before = deployer.deploy(lab.linear_request(store, 1))
-        for pid in lab.processes_of(home):
-            os.kill(pid, signal.SIGKILL)
+        lab.kill_all(home)
         with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"]) as innocent:
             folder = state.folder_of(home, "line")
             stored = json.loads((folder / "state.json").read_text())
@@ -134,8 +132,7 @@ class TestForeignProcesses:
         self, deployer: LocalDeployer, store: ArtifactStore, home: Path
     ) -> None:
         before = deployer.deploy(lab.linear_request(store, 1))
-        for pid in lab.processes_of(home):
-            os.kill(pid, signal.SIGKILL)
+        lab.kill_all(home)
         eventually(lambda: not lab.processes_of(home))
         eventually(lambda: is_free("127.0.0.1", before.handle["port"]))
         with socket.socket() as other:
