@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ..sensors.performance import performance_facts
+from ..sensors.performance import below, performance_facts
 from .base import WindsockOperator
 from .drift import window_end
 
@@ -83,12 +83,9 @@ class CheckPerformanceOperator(WindsockOperator):
         return {**performance_facts(check.report), "too_low": low}
 
     def _too_low(self, check: Any) -> list[str]:
-        found = []
-        for name, limit in self.at_least.items():
-            metric = check.metric(name)
-            if metric is not None and (metric.value if metric.high is None else metric.high) < limit:
-                found.append(f"{name} {metric.value:.4g} ({metric.kind}) < {limit:g}")
-        return found
+        metrics = ((check.metric(name), limit) for name, limit in self.at_least.items())
+        found = (below(one.metric, one.kind, one.to_dict(), limit) for one, limit in metrics if one is not None)
+        return [words for words in found if words]
 
 
 class RecordLabelsOperator(WindsockOperator):

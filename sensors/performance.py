@@ -33,14 +33,19 @@ def find_bad_performance(
 
 
 def too_low(metrics: Mapping[str, Any], at_least: Mapping[str, float], *, estimated: bool) -> list[str]:
-    """The limits that even the upper end of a metric's interval is below, in words."""
-    found = []
-    for kind in ("realised", "estimated") if estimated else ("realised",):
-        for name, limit in at_least.items():
-            metric = metrics.get(kind, {}).get(name)
-            if metric and (metric["value"] if metric["high"] is None else metric["high"]) < limit:
-                found.append(f"{name} {metric['value']:.4g} ({kind}) < {limit:g}")
-    return found
+    """The limits that metrics are below, in words; ``metrics`` are those of a report, by kind."""
+    kinds = ("realised", "estimated") if estimated else ("realised",)
+    found = (
+        below(name, kind, metrics.get(kind, {}).get(name), limit) for kind in kinds for name, limit in at_least.items()
+    )
+    return [words for words in found if words]
+
+
+def below(name: str, kind: str, metric: Mapping[str, Any] | None, limit: float) -> str | None:
+    """Words for a metric of which even the upper end of the interval is below the limit; None for any other."""
+    if not metric or (metric["value"] if metric["high"] is None else metric["high"]) >= limit:
+        return None
+    return f"{name} {metric['value']:.4g} ({kind}) < {limit:g}"
 
 
 def performance_facts(report: Any) -> dict[str, Any]:

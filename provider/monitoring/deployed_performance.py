@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DataUnreadable
 from ..metadata.performance import NewPerformanceReport
-from .deployments import in_utc, opener_of
+from .deployments import in_utc, opener_of, report_key
 from .estimation import estimated
 from .outcomes import ClassOutcomes, Outcomes, outcomes_from_dict
 from .performance import PerformanceMetric, realised
@@ -213,9 +213,7 @@ def _keep(
         "slices": slices,
         "outcomes": outcomes.to_dict(),
     }
-    span = "_".join(f"{time:%Y%m%dT%H%M%S%fZ}" for time in window) if window else "all"
-    name = f"{span}_{check.rows}_{check.labelled}.json"
-    key = f"performance/{version.model}/{version.version}/{deployment or '-'}/{name}"
+    key = report_key("performance", version, deployment, window, f"{check.rows}_{check.labelled}.json")
     uri = store.put_bytes(key, json.dumps(content, allow_nan=False).encode(), overwrite=True)
     return metadata.performance.record(
         NewPerformanceReport(

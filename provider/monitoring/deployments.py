@@ -150,9 +150,15 @@ def keep(
 
 
 def _folder(result: DriftResult, version: ModelVersion, deployment: str | None) -> str:
-    window = result.current.window
+    return report_key("drift", version, deployment, result.current.window, result.edges_id[:12])
+
+
+def report_key(
+    kind: str, version: ModelVersion, deployment: str | None, window: tuple[datetime, datetime] | None, mark: str
+) -> str:
+    """Where a report of a window lies in the store; ``mark`` tells it from others of the same window."""
     span = "_".join(f"{time:%Y%m%dT%H%M%S%fZ}" for time in window) if window else "all"
-    return f"drift/{version.model}/{version.version}/{deployment or '-'}/{span}_{result.edges_id[:12]}"
+    return f"{kind}/{version.model}/{version.version}/{deployment or '-'}/{span}_{mark}"
 
 
 def _named(result: DriftResult, version: ModelVersion, omitted: Sequence[str]) -> DriftResult:

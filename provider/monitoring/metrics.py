@@ -14,18 +14,20 @@ import math
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..errors import MonitoringError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client import CollectorRegistry
 
     from ..metadata import Metadata
     from ..metadata.drift import DriftReport
     from ..metadata.performance import PerformanceReport
+
+Report = TypeVar("Report", "DriftReport", "PerformanceReport")
 
 FEATURES = 500
 """Features of a model version that get series of their own: the ones that moved most."""
@@ -56,26 +58,21 @@ METRICS = (
 
 
 def latest_reports(metadata: Metadata, model: str | None = None) -> list[DriftReport]:
-    """The newest report of each model version that is not archived, among the last 200 of its model."""
-    found: list[DriftReport] = []
-    for name in [one.name for one in metadata.models.list()] if model is None else [model]:
-        newest: dict[int, DriftReport] = {}
-        for report in metadata.drift.list(model=name, limit=200):
-            newest.setdefault(report.version, report)
-        found += [
-            report
-            for version, report in sorted(newest.items())
-            if metadata.models.get(name, version=version).state != "archived"
-        ]
-    return found
+    """The newest drift report of each model version that is not archived, among the last 200 of its model."""
+    return _newest(metadata, model, lambda name: metadata.drift.list(name, limit=200))
 
 
 def latest_performance(metadata: Metadata, model: str | None = None) -> list[PerformanceReport]:
-    """The newest performance report of each model version that is not archived, as :func:`latest_reports`."""
-    found: list[PerformanceReport] = []
+    """The newest performance report of each model version that is not archived, among the last 200 of its model."""
+    return _newest(metadata, model, lambda name: metadata.performance.list(name, limit=200))
+
+
+def _newest(metadata: Metadata, model: str | None, listed: Callable[[str], Iterable[Report]]) -> list[Report]:
+    """``listed`` gives a model's reports, the newest first."""
+    found: list[Report] = []
     for name in [one.name for one in metadata.models.list()] if model is None else [model]:
-        newest: dict[int, PerformanceReport] = {}
-        for report in metadata.performance.list(name, limit=200):
+        newest: dict[int, Report] = {}
+        for report in listed(name):
             newest.setdefault(report.version, report)
         found += [r for v, r in sorted(newest.items()) if metadata.models.get(name, version=v).state != "archived"]
     return found
